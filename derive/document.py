@@ -1,0 +1,92 @@
+"""A document: headings over lines, each line a text and, where it is mathematics, LaTeX; and its three renderings.
+
+Imported by the printers only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WIDTH = 110
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line: ``left = right`` as text and LaTeX, or a sentence (then there is no LaTeX)."""
+
+    text: str
+    latex: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading and its lines."""
+
+    heading: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A title and sections; empty sections are left out."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+
+def as_text(document: Document) -> str:
+    """Plain text, wrapped between the terms of a sum."""
+    out = [document.title]
+    for section in document.sections:
+        if section.lines:
+            out += ["", section.heading]
+            out += ["  " + (_wrap(line.text) if line.latex else line.text.replace("\n", "\n     ")) for line in section.lines]
+    return "\n".join(out)
+
+
+def as_latex(document: Document) -> str:
+    """The mathematics only, as one ``aligned`` block."""
+    rows = [_aligned(line.latex) for section in document.sections for line in section.lines if line.latex]
+    return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
+
+
+def as_markdown(document: Document, level: int = 2) -> str:
+    """Markdown with display formulas, which GitHub and Jupyter render."""
+    out = [f"{'#' * level} {document.title}"]
+    for section in document.sections:
+        if not section.lines:
+            continue
+        out += ["", f"{'#' * (level + 1)} {section.heading[:1].upper()}{section.heading[1:]}", ""]
+        formulas = [_aligned(line.latex) for line in section.lines if line.latex]
+        if formulas:
+            out += ["$$\\begin{aligned}", " \\\\\n".join(formulas), "\\end{aligned}$$"]
+        sentences = ["- " + line.text.replace("\n", "  \n  ") for line in section.lines if not line.latex]
+        out += ["", *sentences] if formulas and sentences else sentences
+    return "\n".join(out)
+
+
+def _aligned(formula: str | None) -> str:
+    """The first equality sign becomes the place of alignment."""
+    assert formula is not None
+    return formula.replace("=", "&=", 1)
+
+
+def _wrap(line: str) -> str:
+    """Break a long sum before ' + ' and ' - ' that stand outside of brackets."""
+    if len(line) <= WIDTH or " = " not in line:
+        return line
+    start = line.index(" = ") + 1
+    pieces, depth, begin = [], 0, 0
+    for n, letter in enumerate(line):
+        depth += (letter in "([") - (letter in ")]")
+        if depth == 0 and n > start and line[n : n + 3] in (" + ", " - "):
+            pieces.append(line[begin:n])
+            begin = n
+    pieces.append(line[begin:])
+    out, row = [], ""
+    for piece in pieces:
+        if row and len(row) + len(piece) > WIDTH:
+            out.append(row)
+            row = "     " + " " * start
+        row += piece
+    return "\n".join([*out, row])
