@@ -1,0 +1,252 @@
+r"""Order-parameter equations of one-pass learning in high dimension.
+
+For a step  V_p += (1/sqrt N) sum_x F_p,x x + (1/N) sum_r G_pr V_r,  theta += H / N  (see `derive.fields`), the overlaps
+C_pq = V_p . V_q / N concentrate as N grows and obey, in time alpha = steps / N,
+
+    dC_pq/dalpha = sum_x E[F_p,x lam_q,x] + sum_r E[G_pr] C_rq + (p <-> q) + sum_x var(x) E[F_p,x F_q,x],     dtheta/dalpha =
+    E[H].
+
+The last sum is the noise of stochastic gradient descent; ``noise="none"`` drops it (gradient flow of the population). The
+averages are taken by `derive.gaussian`, once for all sizes of the families. Imported by users, by the catalogue and by the
+command line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from derive.errors import InvalidSpec, UnsupportedNode
+from derive.field_calculus import powers_of, without_stops
+from derive.fields import FieldRule, field_rule
+from derive.indexed import ZERO, Index, Node, add, arrays, mul, substitute, sum_over, text
+from derive.system import Assumption, Block, Flow, Step
+
+
+def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
+    r"""Derive the closed equations of the order parameters of a one-pass update.
+
+        dC_pq/dalpha = E[F_p lam_q] + E[G_pr] C_rq + (p <-> q) + var(x) E[F_p F_q],      dtheta/dalpha = E[H]
+
+    Parameters
+    ----------
+    model : Model
+        With ``learn=Update({...}, dt=1/N)`` and ``limit=Limit({N: oo})``; the class of updates is that of `field_rule`.
+    noise : ``"sgd"`` or ``"none"``
+        ``"none"`` drops the term that is quadratic in the step: learning at vanishing rate.
+
+    Returns
+    -------
+    Flow
+        State: overlaps with learned vectors (``Q``, ``R``, ...) and the O(1) states under their own names, in time alpha =
+        steps/N. Parameters: overlaps of fixed vectors (``T``) and the given O(1) arrays. Observables: those of the model,
+        averaged.
+
+    Assumes
+    -------
+    N -> oo with all other dimensions of order one; a fresh Gaussian input at each step.
+
+    Raises
+    ------
+    UnsupportedNode
+        If the update is not linear in its inputs, has a wrong power of N, or an average has no closed form.
+    CheckFailed
+        If the result does not survive its own numerical check.
+
+    Examples
+    --------
+    >>> from derive.library_teacher import teacher_student
+    >>> flow = online_limit(teacher_student("linear", train="first", noise=False))
+    >>> [b.name for b in flow.state], [b.name for b in flow.parameters]
+    (['Q', 'R'], ['A', 'T', 'eta', 'v'])
+    >>> flow.rhs["R"]
+    -eta*v[k]*Sum_#0(R[#0,l]*v[#0]) + eta*v[k]*Sum_#0(A[#0]*T[#0,l])
+    """
+    if noise not in ("sgd", "none"):
+        raise InvalidSpec(f"online_limit: noise={noise!r}; write 'sgd' for the finite step, 'none' for the population flow")
+    rule = field_rule(model)
+    state, rhs = _overlap_equations(rule, noise)
+    for name, h in rule.H.items():
+        shape = _shape(model.lowered.shapes[name])
+        state.append(Block(name=name, shape=shape, indices=rule.labels[name], meaning="state of order one"))
+        rhs[name] = mul(rule.pace, rule.average(h))
+    for name in rhs:
+        _free_of(rhs[name], rule, f"d {name}/dalpha")
+    observables = _observables(model.lowered, rule)
+    flow = Flow(
+        name=rule.name,
+        state=tuple(state),
+        rhs=rhs,
+        parameters=_parameters(model.lowered, rule, state, (*rhs.values(), *observables.values())),
+        observables=observables,
+        time=f"alpha = steps/{rule.big}"
+        if rule.pace.op == "const"
+        else f"time of the update, {text(rule.pace)}/{rule.big} steps per unit",
+        assumptions=_assumptions(rule, noise),
+        steps=_steps(rule, noise),
+        rungs=dict.fromkeys((*rhs, *observables), "exact"),
+        symbols=_symbols(model.lowered, rule),
+        source=model,
+    )
+    from derive.online_check import checked
+
+    return checked(flow, rule, noise)
+
+
+def drift(rule: FieldRule, a: str, i: Index | None, b: str, j: Index | None) -> Node:
+    """Mean of N d(a_i . b_j)/N per step from the move of ``a`` alone, as an integrand (not yet averaged)."""
+    f = [mul(relabel(rule, a, i, force), rule.field(b, x, j)) for x, force in rule.F[a].items()]
+    g = []
+    for push in rule.G[a]:
+        body = mul(
+            relabel(rule, a, i, push.coefficient), rule.overlaps.entry(push.family, _moved(rule, a, i, push.index), b, j)
+        )
+        for label in push.bound:
+            body = sum_over(label, body)
+        g.append(body)
+    return add(*f, *g)
+
+
+def relabel(rule: FieldRule, family: str, i: Index | None, node: Node) -> Node:
+    """A part of the rule of ``family`` at row i."""
+    return substitute(node, dict(zip(rule.labels[family], (i,), strict=True))) if i else node
+
+
+def _moved(rule: FieldRule, family: str, i: Index | None, label: Index | None) -> Index | None:
+    return i if label is not None and label in rule.labels[family] else label
+
+
+def step_noise(rule: FieldRule, a: str, i: Index | None, b: str, j: Index | None) -> Node:
+    """Integrand of the term that is quadratic in the step."""
+    shared = [x for x in rule.F[a] if x in rule.F[b]]
+    return add(*(mul(rule.inputs[x], relabel(rule, a, i, rule.F[a][x]), relabel(rule, b, j, rule.F[b][x])) for x in shared))
+
+
+def overlap_labels(rule: FieldRule, a: str, b: str) -> tuple[Index | None, Index | None]:
+    """Labels of the two axes of an overlap."""
+    taken = (*rule.reader.lowered.shapes, *rule.reader.lowered.dims)
+    letters = iter([c for c in "klmnpqrs" if c not in taken])
+    i, j = (None if d == 1 else Index(next(letters), str(d)) for d in (rule.overlaps.families[a], rule.overlaps.families[b]))
+    return i, j
+
+
+def integrand(rule: FieldRule, a: str, b: str, noise: str) -> tuple[tuple[Index, ...], Node]:
+    """Labels and integrand of the right-hand side of an overlap."""
+    i, j = overlap_labels(rule, a, b)
+    terms = []
+    if a in rule.F:
+        terms.append(drift(rule, a, i, b, j))
+    if b in rule.F:
+        terms.append(drift(rule, b, j, a, i))
+    if noise == "sgd" and a in rule.F and b in rule.F:
+        terms.append(step_noise(rule, a, i, b, j))
+    return tuple(x for x in (i, j) if x), mul(rule.pace, add(*terms))
+
+
+def _overlap_equations(rule: FieldRule, noise: str) -> tuple[list[Block], dict[str, Node]]:
+    state: list[Block] = []
+    rhs: dict[str, Node] = {}
+    for (a, b), name in rule.overlaps.names.items():
+        if rule.overlaps.kind(a, b) == "fixed":
+            continue
+        indices, body = integrand(rule, a, b, noise)
+        state.append(
+            Block(
+                name=name, shape=tuple(i.family for i in indices), indices=indices, symmetric=a == b and len(indices) == 2,
+                meaning=f"overlap {a} . {b} / {rule.big}",
+            )
+        )  # fmt: skip
+        rhs[name] = rule.average(body)
+    return state, rhs
+
+
+def _shape(shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(d for d in shape if d != 1)
+
+
+def _free_of(node: Node, rule: FieldRule, where: str) -> Node:
+    parts = powers_of(node, rule.big, where)
+    if any(p for p in parts):
+        worst = max(parts, key=abs)
+        raise UnsupportedNode(
+            f"{where}: the term {text(parts[worst])[:120]} is of order {rule.big}^({worst}); every observable must be "
+            f"of order one, divide by {rule.big}"
+        )
+    return parts.get(next(iter(parts), None), ZERO) if parts else ZERO  # type: ignore[arg-type]
+
+
+def _observables(low: Any, rule: FieldRule) -> dict[str, Node]:
+    out: dict[str, Node] = {}
+    for name, tree in low.observe:
+        tree = low.inline(tree)
+        if low.shape(tree):
+            raise UnsupportedNode(f"observable {name} is a matrix; online_limit follows numbers, observe its trace or norm")
+        node = _free_of(without_stops(rule.reader.scalar(tree)), rule, f"observable {name}")
+        if any(n in rule.noises or "." in n for n in arrays(node)):
+            raise UnsupportedNode(f"observable {name} depends on the input of one step; write mean(...) around it")
+        out[name] = node
+    return out
+
+
+def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node, ...]) -> tuple[Block, ...]:
+    moving = [b.name for b in state]
+    overlaps = {name: pair for pair, name in rule.overlaps.names.items()}
+    out = []
+    for name in sorted({n for node in nodes for n in arrays(node)}):
+        if name in moving or name in low.dims:
+            continue
+        if name in overlaps:
+            a, b = overlaps[name]
+            sizes = tuple(d for d in (rule.overlaps.families[a], rule.overlaps.families[b]) if d != 1)
+            meaning = f"overlap {a} . {b} / {rule.big}, fixed"
+            out.append(Block(name=name, shape=sizes, symmetric=a == b and len(sizes) == 2, meaning=meaning))
+        else:
+            out.append(Block(name=name, shape=_shape(low.shapes[name]), meaning="given"))
+    return tuple(out)
+
+
+def _symbols(low: Any, rule: FieldRule) -> dict[str, sp.Basic]:
+    out = {name: s for name, s in low.symbols.items() if name not in rule.overlaps.families and name not in rule.inputs}
+    for (a, b), name in rule.overlaps.names.items():
+        sizes = [low.symbols[d] if isinstance(d, str) else d for d in (rule.overlaps.families[a], rule.overlaps.families[b])]
+        out[name] = sp.Symbol(name, real=True) if sizes == [1, 1] else sp.MatrixSymbol(name, *sizes)
+    return out
+
+
+def _assumptions(rule: FieldRule, noise: str) -> tuple[Assumption, ...]:
+    sizes = sorted({str(d) for d in rule.overlaps.families.values() if d != 1})
+    big = rule.big
+    out = [
+        Assumption(
+            text=f"{big} -> oo" + (f" with {', '.join(sizes)} of order one." if sizes else "."), remedy="compare sizes N and 4N"
+        ),
+        Assumption(
+            text=f"One pass: a fresh input {', '.join(rule.inputs)} ~ N(0, var I) at each step.", remedy="do not reuse samples"
+        ),
+        Assumption(
+            text=f"Overlaps start at values of order one (not 1/sqrt({big})).",
+            remedy="start with order-one overlaps when comparing",
+        ),
+    ]
+    if noise == "none":
+        out.append(
+            Assumption(
+                text="Population flow: the terms quadratic in the step are dropped.", remedy="use noise='sgd' for finite steps"
+            )
+        )
+    return tuple(out)
+
+
+def _steps(rule: FieldRule, noise: str) -> tuple[Step, ...]:
+    names = ", ".join(f"{name} = {a} . {b} / {rule.big}" for (a, b), name in rule.overlaps.names.items())
+    quadratic = " + (terms quadratic in the step)" if noise == "sgd" else ""
+    return (
+        Step(title="update in its fields", detail=str(rule)),
+        Step(title="order parameters", detail=names),
+        Step(title="drift of the overlaps", detail=f"dC_pq = E[F_p lam_q] + E[G_pr] C_rq + (p <-> q){quadratic}"),
+        Step(
+            title="Gaussian averages",
+            detail="condition on Gaussian factors, Stein's lemma, arcsine law of two signs; all exact",
+        ),
+    )
