@@ -1,15 +1,23 @@
 """Composite atoms: elementwise functions f(P), Hadamard products and inverses as letters of words.
 
 A composite is named by its canonical text, and of an expression and its transpose the smaller is stored, so that equal
-composites are equal letters. Hadamard products are n-ary, flattened and linear in each factor.
+composites are equal letters. Hadamard products are n-ary, flattened and linear in each factor. Functions that words can express
+(squares, reciprocals, derivatives of the exponential) do not become composites at all.
 Imported by the passes.
 """
 
 from __future__ import annotations
 
-from derive.errors import ShapeMismatch
-from derive.poly import Poly, atom, constant, monomial, scalar_atom, text, zero
-from derive.words import Atom, Elem, Had, Inverse, Key, Size, Word
+from fractions import Fraction
+from math import factorial
+
+from derive import poly
+from derive.errors import ShapeMismatch, UnsupportedNode
+from derive.poly import Poly, atom, constant, identity, monomial, scalar_atom, text, zero
+from derive.words import Atom, Elem, Had, Inverse, Key, Letter, Size, Word, is_ones
+
+#: Functions whose derivative is a delta function, after so many derivatives.
+KINKED = {"step": 0, "sgn": 0, "relu": 1, "abs": 1}
 
 
 def composite(comp: Elem | Had | Inverse, shape: tuple[Size, Size] | None) -> Poly:
@@ -19,12 +27,11 @@ def composite(comp: Elem | Had | Inverse, shape: tuple[Size, Size] | None) -> Po
     if shape is None:
         return scalar_atom(Atom(name, 1, 1, (), comp))
     other = _transposed(comp)
-    if rows != cols and composite_name(other) < name:
-        return atom(Atom(composite_name(other), cols, rows, (), other)).T
     if rows == cols and other == comp:
         return atom(Atom(name, rows, cols, ("sym",), comp))
-    if rows == cols and composite_name(other) < name:
-        return atom(Atom(composite_name(other), rows, cols, (), other)).T
+    turned = composite_name(other)
+    if (len(turned), turned) < (len(name), name):
+        return atom(Atom(turned, cols, rows, (), other)).T
     return atom(Atom(name, rows, cols, (), comp))
 
 
@@ -42,21 +49,99 @@ def composite_name(comp: Elem | Had | Inverse) -> str:
         return f"{comp.function}{chr(39) * comp.order}({text(comp.argument)})"
     if isinstance(comp, Had):
         return "(" + " o ".join(text(f) for f in comp.factors) + ")"
-    return f"inv({text(comp.argument)})"
+    return f"({text(comp.argument)})^-1"
 
 
 def elem(function: str, p: Poly, order: int = 0) -> Poly:
-    """f^(order) applied to every entry of p (or to the scalar p)."""
+    """f^(order) applied to every entry of p (or to the scalar p).
+
+    >>> W, x = atom(Atom("W", "K", "N")), atom(Atom("x", "N", 1))
+    >>> elem("tanh", W * x), elem("sq", x), elem("exp", x, order=2)
+    (tanh(W*x), (x o x), exp(x))
+    """
+    if p.shape == (1, 1):
+        return elem(function, p.trace(), order) * identity(1)
+    if function == "exp":
+        order = 0
+    if function == "sq":
+        return (hadamard(p, p), p.scale(2), ones_like(p).scale(2), zero(p.shape))[min(order, 3)]
+    if function == "inv" and (order or p.shape is None):
+        once = _reciprocal(p)
+        return hadamard(*[once] * (order + 1)).scale((-1) ** order * factorial(order))
+    if function == "sqrt" and p.shape is None and order:
+        falling = Fraction(1)
+        for k in range(order):
+            falling *= Fraction(1, 2) - k
+        return poly.power(composite(Elem("sqrt", 0, p), None), Fraction(1 - 2 * order)).scale(falling)
     return composite(Elem(function, order, p), p.shape)
 
 
+def _reciprocal(p: Poly) -> Poly:
+    if p.shape is None and len(p.terms) == 1:
+        return poly.power(p, Fraction(-1))
+    return composite(Elem("inv", 0, p), p.shape)
+
+
+def slope(function: str, p: Poly, order: int = 0) -> Poly:
+    """Derivative of f^(order), applied to every entry of p.
+
+    Raises
+    ------
+    UnsupportedNode
+        If it is a delta function, which only an average over a density can treat.
+    """
+    if KINKED.get(function, order + 1) <= order:
+        name = function + "'" * order
+        raise UnsupportedNode(
+            f"the derivative of {name}({text(p)}) is a delta function: average it over Gaussian fields with online_limit, "
+            "or use a smooth activation such as fn.tanh or fn.erf2"
+        )
+    return elem(function, p, order + 1)
+
+
+def scalar_power(p: Poly, exponent: Fraction) -> Poly:
+    """Rational power of a scalar; half powers are of quantities that the caller knows to be positive.
+
+    Raises
+    ------
+    UnsupportedNode
+        For a power of a sum that is neither an integer nor a half-integer.
+
+    >>> from derive.poly import param
+    >>> scalar_power(param("a") + param("b"), Fraction(-3, 2))
+    1/sqrt(a + b)^3
+    """
+    if len(p.terms) == 1 or (exponent.denominator == 1 and exponent >= 0):
+        return poly.power(p, exponent)
+    if exponent.denominator == 1:
+        return poly.power(composite(Elem("inv", 0, p), None), -exponent)
+    if exponent.denominator == 2:
+        return poly.power(composite(Elem("sqrt", 0, p), None), 2 * exponent)
+    raise UnsupportedNode(f"power {exponent} of the sum {text(p)}: integer and half-integer powers of sums are known")
+
+
 def inverse(p: Poly) -> Poly:
-    """Matrix inverse."""
+    """Matrix inverse; that of one word of scalars is reciprocal, that of an inverse is its argument."""
+    if p.shape == (1, 1):
+        return scalar_power(p.trace(), Fraction(-1)) * identity(1)
+    if len(p.terms) == 1:
+        (key, c), *_ = p.items()
+        scalar = Poly(None, {Key(key.params, key.traces, None): c})
+        if not key.word:
+            return scalar_power(scalar, Fraction(-1)) * identity(p.shape[0] if p.shape else 1)
+        if len(key.word) == 1 and isinstance(key.word[0].atom.comp, Inverse):
+            inner = key.word[0].atom.comp.argument
+            return scalar_power(scalar, Fraction(-1)) * (inner.T if key.word[0].t else inner)
     return composite(Inverse(p), p.shape)
 
 
 def hadamard(*factors: Poly) -> Poly:
-    """Elementwise product: n-ary, flattened, linear in each factor."""
+    """Elementwise product: n-ary, flattened, linear in each factor.
+
+    >>> a, b = atom(Atom("a", "n", 1)), atom(Atom("b", "n", 1))
+    >>> hadamard(a - b, ones("n", 1), a)
+    (a o a) - (a o b)
+    """
     shape = factors[0].shape
     for f in factors:
         if f.shape != shape:
@@ -68,34 +153,51 @@ def hadamard(*factors: Poly) -> Poly:
         for f in factors[1:]:
             out = out * f
         return out
+    if shape == (1, 1):
+        return hadamard(*(f.trace() for f in factors)) * identity(1)
     total = zero(shape)
     stack: list[tuple[Poly, list[Poly]]] = [(constant(1), [])]
     for f in factors:
-        grown = []
-        for scalar, words in stack:
-            for key, c in f.items():
-                pre = Poly(None, {Key(key.params, key.traces, None): c})
-                grown.append((scalar * pre, [*words, *_had_factors(key.word or (), shape)]))
-        stack = grown
+        stack = [
+            (scalar * monomial(None, Key(key.params, key.traces, None), c), [*words, *_had_factors(key.word or (), shape)])
+            for scalar, words in stack
+            for key, c in f.items()
+        ]
     for scalar, words in stack:
-        kept = [w for w in words if text(w) != ones_name(shape)]
+        kept = sorted((w for w in words if not _all_ones(w)), key=text)
         if not kept:
-            total = total + scalar * words[0]
+            total = total + scalar * ones(*shape)
         elif len(kept) == 1:
             total = total + scalar * kept[0]
         else:
-            total = total + scalar * composite(Had(tuple(sorted(kept, key=text))), shape)
+            total = total + scalar * composite(Had(tuple(kept)), shape)
     return total
 
 
-def ones_name(shape: tuple[Size, Size]) -> str:
-    """Name of the all-ones atom of a shape."""
-    return f"ones[{shape[0]},{shape[1]}]"
-
-
 def ones(rows: Size, cols: Size) -> Poly:
-    """The matrix of ones."""
-    return atom(Atom(ones_name((rows, cols)), rows, cols))
+    """The matrix of ones, as a product of columns of ones."""
+    return _ones_column(rows) * _ones_column(cols).T
+
+
+def _ones_column(size: Size) -> Poly:
+    return identity(1) if size == 1 else atom(Atom(f"ones[{size},1]", size, 1))
+
+
+def ones_like(p: Poly) -> Poly:
+    """The number 1, or the matrix of ones of the same shape."""
+    return constant(1) if p.shape is None else ones(*p.shape)
+
+
+def diagonal(v: Poly) -> Poly:
+    """The diagonal matrix of a column v, as I o (v 1')."""
+    if v.shape is None or v.shape[1] != 1:
+        raise ShapeMismatch(f"diag of {text(v)} of shape {v.shape}: a column is needed")
+    size = v.shape[0]
+    return hadamard(identity(size), v * ones(size, 1).T)
+
+
+def _all_ones(p: Poly) -> bool:
+    return all(is_ones(x.atom) for key in p.terms for x in key.word or ()) and p != identity(p.shape[0] if p.shape else 1)
 
 
 def _had_factors(word: Word, shape: tuple[Size, Size]) -> list[Poly]:
@@ -103,3 +205,63 @@ def _had_factors(word: Word, shape: tuple[Size, Size]) -> list[Poly]:
         inner = word[0].atom.comp.factors
         return [f.T for f in inner] if word[0].t else list(inner)
     return [monomial(shape, Key((), (), word))]
+
+
+def inside(comp: Elem | Had | Inverse) -> tuple[Poly, ...]:
+    """The Polys that a composite is made of."""
+    return comp.factors if isinstance(comp, Had) else (comp.argument,)
+
+
+def rebuilt(comp: Elem | Had | Inverse, parts: tuple[Poly, ...]) -> Poly:
+    """The composite over other Polys."""
+    if isinstance(comp, Elem):
+        return elem(comp.function, parts[0], comp.order)
+    return hadamard(*parts) if isinstance(comp, Had) else inverse(parts[0])
+
+
+def atoms(p: Poly) -> tuple[Atom, ...]:
+    """The plain atoms of a Poly, composites opened, sorted by name (columns of ones included)."""
+    found: dict[tuple[str, str], Atom] = {}
+    for x in _letters(p):
+        for a in [b for q in inside(x.atom.comp) for b in atoms(q)] if x.atom.comp is not None else [x.atom]:
+            found[a.name, repr((a.rows, a.cols))] = a
+    return tuple(found[k] for k in sorted(found))
+
+
+def parameters(p: Poly) -> tuple[str, ...]:
+    """The scalar parameters of a Poly, composites opened, sorted; integer radicals are none."""
+    found = {name for key in p.terms for name, _ in key.params if not name.isdigit()}
+    for x in _letters(p):
+        if x.atom.comp is not None:
+            found.update(n for q in inside(x.atom.comp) for n in parameters(q))
+    return tuple(sorted(found))
+
+
+def functions_in(p: Poly) -> tuple[str, ...]:
+    """Names of the elementwise functions in a Poly, sorted."""
+    found: set[str] = set()
+    for x in _letters(p):
+        if isinstance(x.atom.comp, Elem):
+            found.add(x.atom.comp.function)
+        if x.atom.comp is not None:
+            found.update(n for q in inside(x.atom.comp) for n in functions_in(q))
+    return tuple(sorted(found))
+
+
+def mentions(p: Poly, name: str) -> bool:
+    """Does a matrix or parameter of this name occur?"""
+    for key in p.terms:
+        if any(n == name for n, _ in key.params):
+            return True
+    return any(letter_mentions(x, name) for x in _letters(p))
+
+
+def letter_mentions(x: Letter, name: str) -> bool:
+    """Is the letter this matrix, or a composite of it?"""
+    if x.atom.comp is None:
+        return x.atom.name == name
+    return any(mentions(q, name) for q in inside(x.atom.comp))
+
+
+def _letters(p: Poly) -> list[Letter]:
+    return [x for key in p.terms for word in (*(w for w, _ in key.traces), key.word or ()) for x in word]

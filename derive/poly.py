@@ -11,7 +11,7 @@ Imported by the passes and by emission.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from derive.errors import ShapeMismatch, UnsupportedNode
@@ -21,8 +21,10 @@ from derive.words import (
     Letter,
     Params,
     Size,
+    Traces,
     Word,
     flip,
+    is_ones,
     key_order,
     merge_params,
     merge_traces,
@@ -30,6 +32,18 @@ from derive.words import (
     normal_trace,
     sort_runs,
 )
+
+
+def _scalars(words: list[Word], sizes: list[Size]) -> tuple[Fraction, Params, Traces]:
+    """Scalar words and sizes as the scalar part of a key: 1'1 of a column of ones is its size."""
+    kept, sizes = [], list(sizes)
+    for w in words:
+        if len(w) == 2 and is_ones(w[0].atom) and w[0].atom == w[1].atom:
+            sizes.append(w[0].atom.rows)
+        else:
+            kept.append((w, Fraction(1)))
+    factor, params = _size_factor(sizes) if sizes else (Fraction(1), ())
+    return factor, params, merge_traces(kept)
 
 
 def _size_factor(sizes: list[Size]) -> tuple[Fraction, Params]:
@@ -43,6 +57,9 @@ def _size_factor(sizes: list[Size]) -> tuple[Fraction, Params]:
             raise UnsupportedNode(f"the trace of an identity of size {s}: name that size as one dimension")
     extra, merged = merge_params(params)
     return factor * extra, merged
+
+
+_NO_SCALARS: tuple[Fraction, Params, Traces] = (Fraction(1), (), ())
 
 
 class Poly:
@@ -112,13 +129,15 @@ class Poly:
         out: dict[Key, Fraction] = {}
         for k1, c1 in self.terms.items():
             for k2, c2 in other.terms.items():
-                factor, params = merge_params(k1.params, k2.params)
-                word, scalars = k1.word if k2.word is None else k2.word, []
+                word = k1.word if k2.word is None else k2.word
+                factor, sizes, scalars = _NO_SCALARS
                 if k1.word is not None and k2.word is not None:
-                    scalars, word = normal_open(k1.word + k2.word)
-                traces = merge_traces(k1.traces, k2.traces, ((w, Fraction(1)) for w in scalars))
-                key = Key(params, traces, word)
-                out[key] = out.get(key, Fraction(0)) + c1 * c2 * factor
+                    words, word = normal_open(k1.word + k2.word)
+                    if words:
+                        factor, sizes, scalars = _scalars(words, [])
+                more, params = merge_params(k1.params, k2.params, sizes)
+                key = Key(params, merge_traces(k1.traces, k2.traces, scalars), word)
+                out[key] = out.get(key, Fraction(0)) + c1 * c2 * factor * more
         return Poly(shape, out)
 
     __rmul__ = __mul__
@@ -140,10 +159,9 @@ class Poly:
             raise ShapeMismatch(f"trace of {text(self)} of shape {self.shape}: a square matrix is needed")
         out: dict[Key, Fraction] = {}
         for k, c in self.terms.items():
-            words, sizes = normal_trace(k.word or (), self.shape[0])
-            factor, extra = _size_factor(sizes)
+            factor, extra, scalars = _scalars(*normal_trace(k.word or (), self.shape[0]))
             more, params = merge_params(k.params, extra)
-            key = Key(params, merge_traces(k.traces, ((w, Fraction(1)) for w in words)), None)
+            key = Key(params, merge_traces(k.traces, scalars), None)
             out[key] = out.get(key, Fraction(0)) + c * factor * more
         return Poly(None, out)
 
@@ -207,7 +225,7 @@ def power(p: Poly, exponent: Fraction) -> Poly:
         (key, c) = next(iter(p.terms.items()))
         out = constant(1)
         if exponent.denominator == 1:
-            out = constant(c**exponent)
+            out = constant(c ** int(exponent))
         elif c != 1:
             if c < 0:
                 raise UnsupportedNode(f"fractional power of the negative {text(p)}")
@@ -219,55 +237,55 @@ def power(p: Poly, exponent: Fraction) -> Poly:
     raise UnsupportedNode(f"power {exponent} of the sum {text(p)}: write it with fn.inv or fn.sqrt")
 
 
-def rename(p: Poly, change: Callable[[Letter], Poly], params: Callable[[str, Fraction], Poly] | None = None) -> Poly:
-    """Substitute letters by Polys of the same shape and parameters by scalars; composites are left to ``change``."""
-    total = zero(p.shape)
-    for key, c in p.items():
-        out = constant(c)
-        for name, e in key.params:
-            out = out * (param(name, e) if params is None else params(name, e))
-        for word, e in key.traces:
-            out = out * power(_product(word, change).trace(), e)
-        if key.word is not None:
-            assert p.shape is not None
-            out = out * (_product(key.word, change) if key.word else identity(p.shape[0]))
-        total = total + out
-    return total
-
-
-def _product(word: Word, change: Callable[[Letter], Poly]) -> Poly:
-    out = change(word[0])
-    for x in word[1:]:
-        out = out * change(x)
-    return out
+def product(word: Word, size: Size) -> Poly:
+    """A word, in any form, as a Poly; ``size`` is its number of rows."""
+    if not word:
+        return identity(size)
+    words, rest = normal_open(word)
+    factor, params, scalars = _scalars(words, [])
+    return Poly((word[0].rows, word[-1].cols), {Key(params, scalars, rest): factor})
 
 
 def text(p: Poly) -> str:
-    """One-line canonical text, e.g. ``W2'*Syx - W2'*W2*W1*Sx`` with ' for the transpose.
+    """One-line canonical text with ' for the transpose; a positive term stands first if there is one.
 
     >>> A = Atom("A", "n", "n")
     >>> text(atom(A) * atom(A).T - identity("n").scale(2))
-    "-2*I + A*A'"
+    "A*A' - 2*I"
     """
-
-    def power_text(base: str, e: Fraction) -> str:
-        return base if e == 1 else f"{base}^{e}" if e.denominator == 1 and e > 0 else f"{base}^({e})"
-
-    def word_text(word: Word) -> str:
-        return "*".join(x.atom.name + ("'" if x.t else "") for x in word)
-
-    parts = []
-    for key, c in p.items():
-        factors = [power_text(n, e) for n, e in key.params]
-        factors += [power_text(f"tr({word_text(w)})", e) for w, e in key.traces]
-        if key.word is not None:
-            factors.append(word_text(key.word) or "I")
-        body = "*".join(factors)
-        sign = "-" if c < 0 else "+"
-        size = abs(c)
-        lead = "" if size == 1 and body else str(size) if not body else f"{size}*"
-        parts.append((sign, lead + body))
+    parts = [_term_text(key, c) for key, c in p.items()]
     if not parts:
         return "0"
+    first = next((i for i, (sign, _) in enumerate(parts) if sign == "+"), 0)
+    parts.insert(0, parts.pop(first))
     head = ("-" if parts[0][0] == "-" else "") + parts[0][1]
     return head + "".join(f" {s} {b}" for s, b in parts[1:])
+
+
+def _term_text(key: Key, c: Fraction) -> tuple[str, str]:
+    above = [_power_text(n, e) for n, e in key.params if e > 0] + [
+        _power_text(_trace_text(w), e) for w, e in key.traces if e > 0
+    ]
+    below = [_power_text(n, -e) for n, e in key.params if e < 0] + [
+        _power_text(_trace_text(w), -e) for w, e in key.traces if e < 0
+    ]
+    if key.word is not None:
+        above.append(_word_text(key.word) or "I")
+    size = abs(c)
+    if size != 1 or not above:
+        above.insert(0, str(size))
+    return "-" if c < 0 else "+", "/".join(["*".join(above), *below])
+
+
+def _power_text(base: str, e: Fraction) -> str:
+    return base if e == 1 else f"{base}^{e}" if e.denominator == 1 else f"{base}^({e})"
+
+
+def _word_text(word: Word) -> str:
+    return "*".join(x.atom.name + ("'" if x.t else "") for x in word)
+
+
+def _trace_text(word: Word) -> str:
+    if word[0].rows != 1:
+        return f"tr({_word_text(word)})"
+    return _word_text(word) if len(word) == 1 else f"({_word_text(word)})"

@@ -8,6 +8,7 @@ A word is a product of letters, a letter an atom or its transpose. Every word is
 4. a trace is the smallest of its rotations and of the rotations of its reversed transpose.
 
 Composite atoms (elementwise functions, Hadamard products, inverses) carry Polys, so no second expression tree is needed.
+The only constant atoms are columns of ones: a matrix of ones is a product of two.
 Imported by `derive.poly` and by passes that look inside words. Imports nothing of the project.
 """
 
@@ -63,11 +64,10 @@ class Atom:
         return self.rows == self.cols and (self.rows == 1 or "sym" in self.tags or "diag" in self.tags)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Atom) and (self.name, self.rows, self.cols, self.tags) == (
-            other.name,
-            other.rows,
-            other.cols,
-            other.tags,
+        return self is other or (
+            isinstance(other, Atom)
+            and (self.name, self.rows, self.cols, self.tags) == (other.name, other.rows, other.cols, other.tags)
+            and self.comp == other.comp
         )
 
     def __hash__(self) -> int:
@@ -203,12 +203,33 @@ def normal_trace(word: Word, size: Size) -> tuple[list[Word], list[Size]]:
     return [best], []
 
 
+def _bases(name: str) -> list[tuple[str, int]]:
+    """A parameter itself; an integer as its prime factors, so that equal radicals are equal."""
+    if not name.isdigit():
+        return [(name, 1)]
+    out, n, p = [], int(name), 2
+    while p * p <= n:
+        k = 0
+        while n % p == 0:
+            n, k = n // p, k + 1
+        if k:
+            out.append((str(p), k))
+        p += 1
+    return out + ([(str(n), 1)] if n > 1 else [])
+
+
+def is_ones(a: Atom) -> bool:
+    """Is this the column of ones (its name, ``ones[n,1]``, cannot be typed)?"""
+    return a.name.startswith("ones[")
+
+
 def merge_params(*groups: Iterable[tuple[str, Fraction]]) -> tuple[Fraction, Params]:
     """Product of parameter monomials. Integer bases (radicals such as 2^(1/2)) give up their integer powers to a factor."""
     powers: dict[str, Fraction] = {}
     for group in groups:
         for name, e in group:
-            powers[name] = powers.get(name, Fraction(0)) + e
+            for base, k in _bases(name):
+                powers[base] = powers.get(base, Fraction(0)) + k * e
     factor = Fraction(1)
     for name in list(powers):
         if name.isdigit():
