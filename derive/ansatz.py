@@ -1,0 +1,93 @@
+"""Ansatz objects: data that tell `reduce` on which manifold to look. They hold no equations of any system.
+
+    Modes       W_l = R_{l+1} diag(a_l) R_l',  R_1 = V, R_{L+1} = U from the singular vectors of the input-output correlation
+    Balanced    all factors of a mode are equal, a_l = u^{1/L}
+    Manifold    the user's own: states as expressions of new symbols
+
+Imported by users and by `derive.reduction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Modes:
+    """Aligned singular modes of a chain of weights.
+
+    Parameters
+    ----------
+    *weights : SymPy matrix symbols or names
+        The chain in any order; none: all state matrices, ordered by their product in the flow.
+    white : bool
+        Take the input covariance to be the identity, so that the variances of the modes drop out.
+
+    >>> Modes("W1", "W2").weights
+    ('W1', 'W2')
+    """
+
+    weights: tuple[str, ...]
+    white: bool
+
+    def __init__(self, *weights: Any, white: bool = False):
+        object.__setattr__(self, "weights", tuple(name_of(w) for w in weights))
+        object.__setattr__(self, "white", white)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balanced:
+    """Equal factors: every state of an elementwise system is u^{1/L}, L the number of states.
+
+    >>> Balanced().name
+    'u'
+    """
+
+    name: str = "u"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Manifold:
+    """States of a flow as expressions of new symbols.
+
+    Parameters
+    ----------
+    lift : mapping state -> SymPy expression
+        In the coordinates, in new constant arrays, and in arrays of the flow.
+    coordinates : iterable of SymPy symbols
+        The new symbols that evolve; all other new symbols are constant.
+    data : mapping given array -> SymPy expression
+        Given arrays in new constants, for instance ``{Syx: U*S*V.T}``.
+    tags : mapping symbol -> text
+        ``"orth"`` (R'R = I), ``"square"`` (also R R' = I), ``"diag"``, ``"sym"``, separated by blanks.
+    solve_for : mapping coordinate -> SymPy expression of the states
+        How to read a coordinate off the states; without it the equations are divided by the known factors.
+    """
+
+    lift: Mapping[Any, Any]
+    coordinates: tuple[Any, ...]
+    data: Mapping[Any, Any] = field(default_factory=lambda: EMPTY)
+    tags: Mapping[Any, str] = field(default_factory=lambda: EMPTY)
+    solve_for: Mapping[Any, Any] = field(default_factory=lambda: EMPTY)
+
+    def __init__(
+        self,
+        lift: Mapping[Any, Any],
+        coordinates: Iterable[Any] = (),
+        data: Mapping[Any, Any] = EMPTY,
+        tags: Mapping[Any, str] = EMPTY,
+        solve_for: Mapping[Any, Any] = EMPTY,
+    ):
+        for name, value in (("lift", lift), ("data", data), ("tags", tags), ("solve_for", solve_for)):
+            object.__setattr__(self, name, MappingProxyType(dict(value)))
+        object.__setattr__(self, "coordinates", tuple(coordinates))
+
+
+def name_of(symbol: Any) -> str:
+    """Name of a SymPy symbol, or the name itself."""
+    return symbol if isinstance(symbol, str) else str(getattr(symbol, "name", symbol))
