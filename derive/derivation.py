@@ -1,0 +1,139 @@
+"""The whole chain for one model: every pass that applies, in order, and the reasons of those that do not.
+
+    Rate:    gradient_flow -> conserved -> reduce(Modes) -> reduce(Balanced) -> closed_form
+    Update:  online_limit -> conserved
+
+A pass that refuses is not an error here: its message is kept in ``refusals``, so the reader sees what was tried.
+Imported by the command line; the passes know nothing of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from derive.errors import DerivationError
+from derive.system import ClosedForm, Conserved, Flow, Reduction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derivation:
+    """What the engine can say about a model.
+
+    Attributes
+    ----------
+    name, title : str
+    kind : str
+        "gradient flow" or "order parameters".
+    model : Model
+    flow : Flow
+    conserved : tuple of Conserved
+    reductions : tuple of Reduction
+        Each of ``flow``, every one further than the one before.
+    closed_form : ClosedForm or None
+        Solution of the last reduced system.
+    refusals : tuple of str
+        What was tried without success, and why.
+    """
+
+    name: str
+    title: str
+    kind: str
+    model: Any
+    flow: Flow
+    conserved: tuple[Conserved, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
+    closed_form: ClosedForm | None = None
+    refusals: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        from derive.printing import describe
+
+        return describe(self)
+
+
+def derive_all(model: Any, *, white: bool = False, title: str | None = None) -> Derivation:
+    """Run every pass that applies to a model.
+
+    Parameters
+    ----------
+    model : Model
+    white : bool
+        Reduce under the assumption of white inputs (Sx = I) instead of commuting correlations.
+    title : str, optional
+        Title of printed documents; the model's name if left out.
+
+    Raises
+    ------
+    UnsupportedNode
+        If the model has no rule that is a rate or a one-pass update.
+    """
+    title = title or model.name
+    flow = full_flow(model)
+    if _is_update(model):
+        return Derivation(name=model.name, title=title, kind="order parameters", model=model, flow=flow)
+    refusals: list[str] = []
+    found = _conserved(flow, refusals)
+    reductions = _reductions(flow, white, refusals)
+    form = _closed(reductions[-1].system if reductions else flow, refusals)
+    return Derivation(
+        name=model.name,
+        title=title,
+        kind="gradient flow",
+        model=model,
+        flow=flow,
+        conserved=found,
+        reductions=reductions,
+        closed_form=form,
+        refusals=tuple(refusals),
+    )
+
+
+def full_flow(model: Any) -> Flow:
+    """The equations of a model by the verb of its rule: `gradient_flow` or `online_limit`."""
+    from derive.flow import gradient_flow
+    from derive.online import online_limit
+
+    return online_limit(model) if _is_update(model) else gradient_flow(model)
+
+
+def _is_update(model: Any) -> bool:
+    from derive.lowered import LoweredUpdate
+
+    return isinstance(model.lowered.rule, LoweredUpdate)
+
+
+def _conserved(flow: Flow, refusals: list[str]) -> tuple[Conserved, ...]:
+    from derive.invariants import conserved
+
+    try:
+        return conserved(flow)
+    except DerivationError as error:
+        refusals.append(f"conserved quantities: {error}")
+        return ()
+
+
+def _reductions(flow: Flow, white: bool, refusals: list[str]) -> tuple[Reduction, ...]:
+    from derive.ansatz import Balanced, Modes
+    from derive.reduction import reduce
+
+    done: list[Reduction] = []
+    chain: tuple[Any, ...] = ()
+    for word, ansatz in (("mode reduction", Modes(white=white)), ("balanced reduction", Balanced())):
+        chain = (*chain, ansatz)
+        try:
+            done.append(reduce(flow, chain if len(chain) > 1 else ansatz))
+        except DerivationError as error:
+            refusals.append(f"{word}: {error}")
+            break
+    return tuple(done)
+
+
+def _closed(flow: Flow, refusals: list[str]) -> ClosedForm | None:
+    from derive.solve import closed_form
+
+    try:
+        return closed_form(flow)
+    except DerivationError as error:
+        refusals.append(f"closed form: {error}")
+        return None

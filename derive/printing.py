@@ -1,0 +1,306 @@
+"""Printing: `describe(obj, format=...)` for models, flows, reductions, closed forms, conserved quantities and derivations.
+
+Four formats: "text" (terminal), "latex" (the equations), "markdown" (a document), "json" (plain data), all made from the
+canonical expressions, so they are the same under every hash seed. Imported by the command line; systems import it when they
+are printed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import sympy as sp
+
+from derive.document import Document, Line, Section, as_latex, as_markdown, as_text
+from derive.errors import InvalidSpec
+from derive.indexed import Node
+from derive.notation import latex as tree_latex
+from derive.notation import latex_name
+from derive.notation import text as tree_text
+from derive.poly import Poly
+from derive.printing_node import array_name, node_latex, node_text
+from derive.printing_poly import poly_tree
+from derive.system import Assumption, Block, ClosedForm, Conserved, Expression, Flow, Reduction, Step
+
+FORMATS = ("text", "latex", "markdown", "json")
+
+
+def describe(obj: Any, format: str = "text") -> str:
+    """Text of an object of the derivation chain.
+
+    Parameters
+    ----------
+    obj : Model, Flow, Reduction, ClosedForm, Conserved or Derivation
+    format : str
+        "text", "latex", "markdown" or "json".
+
+    Raises
+    ------
+    InvalidSpec
+        If the format or the kind of object is not known.
+    """
+    if format not in FORMATS:
+        raise InvalidSpec(f"describe: there is no format {format!r}; use one of {', '.join(FORMATS)}")
+    from derive.derivation import Derivation
+
+    if isinstance(obj, Derivation):
+        return _derivation(obj, format)
+    if not isinstance(obj, Flow | Reduction | ClosedForm | Conserved):
+        from derive.describe_model import describe_model
+
+        return describe_model(obj, format)
+    if format == "json":
+        return json.dumps(as_data(obj), indent=2)
+    if isinstance(obj, Conserved) and format == "text":
+        return conserved_line(obj).text
+    return _render(document(obj), format)
+
+
+def _render(made: Document, format: str) -> str:
+    return {"text": as_text, "latex": as_latex, "markdown": as_markdown}[format](made)
+
+
+def document(obj: Flow | Reduction | ClosedForm | Conserved) -> Document:
+    """The sections of one object."""
+    if isinstance(obj, Flow):
+        return Document(title=obj.name, sections=flow_sections(obj))
+    if isinstance(obj, Reduction):
+        return Document(
+            title=f"{obj.system.name}, reduced from {obj.full.name} ({obj.proof})", sections=reduction_sections(obj)
+        )
+    if isinstance(obj, ClosedForm):
+        return Document(title=f"closed form of {obj.system.name}", sections=closed_sections(obj))
+    return Document(title="conserved quantity", sections=(Section(heading="along the flow", lines=(conserved_line(obj),)),))
+
+
+def flow_sections(flow: Flow) -> tuple[Section, ...]:
+    """Equations, observables, symbols, assumptions and steps of a flow."""
+    return (
+        Section(heading=f"equations (time: {flow.time})", lines=tuple(rate_line(flow, block) for block in flow.state)),
+        Section(heading="observables", lines=tuple(_equation(n, (), e) for n, e in flow.observables.items())),
+        Section(heading="symbols", lines=tuple(_symbol_line(b) for b in (*flow.state, *flow.parameters))),
+        Section(heading="assumptions", lines=assumption_lines(flow.assumptions)),
+        Section(heading="derivation", lines=step_lines(flow.steps)),
+    )
+
+
+def reduction_sections(red: Reduction) -> tuple[Section, ...]:
+    """Ansatz, reduced equations, assumptions and steps of a reduction."""
+    ansatz = tuple(_equation(n, _labels(e), e) for n, e in (*red.lift.items(), *red.data.items()))
+    own = flow_sections(red.system)
+    return (
+        Section(heading=f"on the manifold ({red.proof})", lines=ansatz),
+        *own[:2],
+        Section(heading="assumptions", lines=assumption_lines(_merged(red.assumptions, red.system.assumptions))),
+        Section(heading="derivation", lines=step_lines(_merged(red.steps, red.system.steps))),
+    )
+
+
+def closed_sections(form: ClosedForm) -> tuple[Section, ...]:
+    """Solution, domain and check of a closed form."""
+    solution = tuple(
+        Line(text=f"{_solved(name, form)} = {expr}", latex=f"{_solved_latex(name, form)} = {sympy_latex(expr)}")
+        for name, expr in form.solution.items()
+    )
+    remarks = [Line(text=f"{word}: {said}") for word, said in (("holds for", form.domain), ("checked", form.checked)) if said]
+    return (
+        Section(heading=f"closed form ({form.kind})", lines=(*solution, *remarks)),
+        Section(heading="assumptions", lines=assumption_lines(form.assumptions)),
+        Section(heading="derivation", lines=step_lines(form.steps)),
+    )
+
+
+def _solved(name: str, form: ClosedForm) -> str:
+    return f"{name}({form.time})" if form.kind == "explicit" else name
+
+
+def _solved_latex(name: str, form: ClosedForm) -> str:
+    return f"{latex_name(name)}({latex_name(str(form.time))})" if form.kind == "explicit" else latex_name(name)
+
+
+def conserved_line(q: Conserved) -> Line:
+    """One conserved quantity: what it is, and its rate if that is not zero."""
+    shown = f"{q.label}: " if q.label else ""
+    rate = q.rate
+    zero = (
+        not bool(rate)
+        if isinstance(rate, Poly)
+        else rate == 0 or (isinstance(rate, Node) and rate.op == "const" and not rate.args[0])
+    )
+    end = "const" if zero else f"({expression_text(rate) if isinstance(rate, Poly | Node) else rate}) * itself as its rate"
+    dependent = "" if q.functionally_independent else " (a function of those before)"
+    tex = expression_latex(q.expr) + (
+        r" = \text{const}" if zero else rf" = \text{{const}}\cdot e^{{\int {_any_latex(rate)}\,dt}}"
+    )
+    return Line(text=f"{shown}{expression_text(q.expr)} = {end}  [{q.status}]{dependent}", latex=tex)
+
+
+def _any_latex(e: Any) -> str:
+    return expression_latex(e) if isinstance(e, Poly | Node) else sp.latex(e)
+
+
+def rate_line(flow: Flow, block: Block) -> Line:
+    """d state / dt = right-hand side."""
+    time = time_symbol(flow)
+    labels = tuple(i.name for i in block.indices)
+    rhs = flow.rhs[block.name]
+    left = f"d{array_name(block.name, labels, False)}/d{time}"
+    tex = rf"\frac{{d{array_name(block.name, labels, True)}}}{{d{latex_name(time)}}}"
+    return Line(text=f"{left} = {expression_text(rhs)}", latex=f"{tex} = {expression_latex(rhs)}")
+
+
+def time_symbol(flow: Flow) -> str:
+    """The letter that the flow's phrase about time defines (``alpha = steps/N``), or t."""
+    found = re.match(r"([A-Za-z]\w*)\s*(=|$)", flow.time)
+    return found.group(1) if found else "t"
+
+
+def _labels(e: Expression) -> tuple[str, ...]:
+    """Labels of a quantity that is given entry by entry."""
+    return tuple(i.name for i in e.free) if isinstance(e, Node) else ()
+
+
+def _equation(name: str, labels: tuple[str, ...], e: Expression) -> Line:
+    left, tex = array_name(name, labels, False), array_name(name, labels, True)
+    return Line(text=f"{left} = {expression_text(e)}", latex=f"{tex} = {expression_latex(e)}")
+
+
+def _symbol_line(block: Block) -> Line:
+    shape = " x ".join(tree_text(s) for s in block.shape) or "scalar"
+    return Line(text=f"{block.name}: {shape}" + (f", {block.meaning}" if block.meaning else ""))
+
+
+def assumption_lines(assumptions: Iterable[Assumption]) -> tuple[Line, ...]:
+    """One sentence each, with the remedy."""
+    return tuple(Line(text=a.text + (f" (otherwise: {a.remedy})" if a.remedy else "")) for a in assumptions)
+
+
+def step_lines(steps: Iterable[Step]) -> tuple[Line, ...]:
+    """Numbered steps with rule and check."""
+    lines = []
+    for n, s in enumerate(steps, 1):
+        detail = f": {s.detail}" if s.detail else ""
+        lines.append(Line(text=f"{n}. {s.title}{detail}" + (f" [checked: {s.check}]" if s.check else "")))
+    return tuple(lines)
+
+
+def _merged(*groups: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Concatenation without repetitions (assumptions are compared by their text)."""
+    out: dict[Any, Any] = {}
+    for group in groups:
+        for item in group:
+            out.setdefault(item.text if isinstance(item, Assumption) else (item.title, item.detail), item)
+    return tuple(out.values())
+
+
+def expression_text(e: Expression) -> str:
+    """One line of text of a matrix-level or index-level expression."""
+    return tree_text(poly_tree(e)) if isinstance(e, Poly) else node_text(e)
+
+
+def expression_latex(e: Expression) -> str:
+    """LaTeX of a matrix-level or index-level expression."""
+    return tree_latex(poly_tree(e)) if isinstance(e, Poly) else node_latex(e)
+
+
+def sympy_latex(e: sp.Expr) -> str:
+    """LaTeX of a SymPy expression in the project's names."""
+    symbols = sorted(e.free_symbols, key=str)
+    return str(sp.latex(e, symbol_names={s: latex_name(s.name) for s in symbols if isinstance(s, sp.Symbol)}))
+
+
+def as_data(obj: Flow | Reduction | ClosedForm | Conserved) -> dict[str, Any]:
+    """Plain data of one object."""
+    if isinstance(obj, Flow):
+        return {
+            "system": obj.name,
+            "kind": "flow",
+            "state": {b.name: {"shape": [tree_text(s) for s in b.shape]} for b in obj.state},
+            "equations": {b.name: expression_text(obj.rhs[b.name]) for b in obj.state},
+            "latex": {b.name: rate_line(obj, b).latex for b in obj.state},
+            "observables": {n: expression_text(e) for n, e in obj.observables.items()},
+            "assumptions": [a.text for a in obj.assumptions],
+            "steps": [line.text for line in step_lines(obj.steps)],
+        }
+    if isinstance(obj, Reduction):
+        made = as_data(obj.system)
+        made["kind"], made["proof"] = "reduction", obj.proof
+        made["lift"] = {n: expression_text(e) for n, e in obj.lift.items()}
+        made["assumptions"] = [a.text for a in _merged(obj.assumptions, obj.system.assumptions)]
+        made["steps"] = [line.text for line in step_lines(_merged(obj.steps, obj.system.steps))]
+        return made
+    if isinstance(obj, ClosedForm):
+        return {
+            "system": obj.system.name,
+            "kind": f"closed form, {obj.kind}",
+            "closed_form": {_solved(n, obj): str(e) for n, e in obj.solution.items()},
+            "latex": {_solved(n, obj): sympy_latex(e) for n, e in obj.solution.items()},
+            "domain": obj.domain,
+            "checked": obj.checked,
+            "assumptions": [a.text for a in obj.assumptions],
+        }
+    return {"kind": "conserved", "expression": expression_text(obj.expr), "status": obj.status, "rate": str(obj.rate)}
+
+
+def _derivation(d: Any, format: str) -> str:
+    """A whole derivation: flow, conserved quantities, reductions, closed form."""
+    if format == "json":
+        return json.dumps(derivation_data(d), indent=2)
+    return _render(Document(title=d.title, sections=derivation_sections(d)), format)
+
+
+def derivation_sections(d: Any) -> tuple[Section, ...]:
+    """Sections in the order of the chain; assumptions and steps once, at the end, with the reasons of what was refused."""
+    equations, observables, symbols = flow_sections(d.flow)[:3]
+    made = [
+        equations,
+        Section(heading="conserved quantities", lines=tuple(conserved_line(q) for q in d.conserved)),
+        observables,
+    ]
+    shown: tuple[Line, ...] = ()
+    for red in d.reductions:
+        ansatz, reduced = reduction_sections(red)[:2]
+        new = tuple(line for line in ansatz.lines if line not in shown)
+        shown += new
+        made.append(Section(heading=f"reduction to {red.system.name}: {ansatz.heading}", lines=new))
+        made.append(replace(reduced, heading=f"reduced {reduced.heading}"))
+    if d.closed_form is not None:
+        made.append(closed_sections(d.closed_form)[0])
+    assumptions, steps = _everything(d)
+    made += [
+        symbols,
+        Section(heading="assumptions", lines=assumption_lines(assumptions)),
+        Section(heading="derivation", lines=step_lines(steps)),
+        Section(heading="not found", lines=tuple(Line(text=t) for t in d.refusals)),
+    ]
+    return tuple(made)
+
+
+def _everything(d: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """All assumptions and all steps of a derivation, each once."""
+    parts = [d.flow, *d.reductions, *([d.closed_form] if d.closed_form is not None else [])]
+    return _merged(*(p.assumptions for p in parts)), _merged(*(p.steps for p in parts))
+
+
+def derivation_data(d: Any) -> dict[str, Any]:
+    """The JSON contract of ``gradientflow derive``."""
+    flow = as_data(d.flow)
+    assumptions, steps = _everything(d)
+    return {
+        "system": d.name,
+        "kind": d.kind,
+        "state": flow["state"],
+        "equations": flow["equations"],
+        "latex": flow["latex"],
+        "observables": flow["observables"],
+        "conserved": [expression_text(q.expr) for q in d.conserved],
+        "reductions": [as_data(r) for r in d.reductions],
+        "closed_form": {} if d.closed_form is None else as_data(d.closed_form)["closed_form"],
+        "assumptions": [a.text for a in assumptions],
+        "steps": [line.text for line in step_lines(steps)],
+        "not_found": list(d.refusals),
+    }

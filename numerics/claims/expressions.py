@@ -1,0 +1,138 @@
+"""Numerical value of an expression that a claim holds: SymPy in, NumPy out, by a walk over the tree.
+
+This is the reader of *claims* and shares nothing with the emission of derived systems. Symbols are looked up by name; arrays of
+modes broadcast, so ``2*u*(s - u)/tau`` serves all modes at once. Indices of `Indexed` entries count from 1, like printed sums.
+Complex arrays pass through (no conjugation anywhere), which gives exact derivatives by a complex step.
+Imported by the claim checkers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from derive.errors import InvalidSpec, UnsupportedNode
+
+Values = Mapping[str, Any]
+
+
+def value(expression: Any, values: Values, labels: Mapping[str, int] | None = None) -> Any:
+    """Value of an expression at given arrays.
+
+    Parameters
+    ----------
+    expression : SymPy expression, number, or callable(values) -> array
+    values : mapping name -> array or number
+        Symbols, and sizes of index sets and dimensions.
+    labels : mapping name -> int
+        Values of free indices, counted from 1.
+
+    Raises
+    ------
+    InvalidSpec
+        If a symbol has no value.
+    UnsupportedNode
+        If an operation is not known.
+
+    Examples
+    --------
+    >>> u, s, tau = sp.symbols("u s tau")
+    >>> value(2 * u * (s - u) / tau, {"u": np.array([1.0, 2.0]), "s": 3.0, "tau": 2.0}).tolist()
+    [2.0, 2.0]
+    >>> Q, i, K = sp.IndexedBase("Q"), sp.Symbol("i"), sp.Symbol("K")
+    >>> float(value(sp.Sum(Q[i, i], (i, 1, K)), {"Q": np.diag([1.0, 4.0]), "K": 2}))
+    5.0
+    """
+    if callable(expression) and not isinstance(expression, sp.Basic):
+        return expression(values)
+    with np.errstate(over="ignore", invalid="ignore"):  # a form that overflows gives NaN, which no comparison accepts
+        return _value(sp.sympify(expression, strict=True), values, dict(labels or {}))
+
+
+def _value(e: Any, values: Values, labels: Mapping[str, int]) -> Any:
+    def go(x: Any) -> Any:
+        return _value(x, values, labels)
+
+    kind = type(e).__name__
+    if isinstance(e, sp.Number | sp.NumberSymbol):
+        return float(e)
+    if isinstance(e, sp.Symbol | sp.MatrixSymbol):
+        name = str(e.name)
+        return labels[name] if name in labels else _look(name, values)
+    if isinstance(e, sp.Indexed):
+        at = tuple(int(go(i)) - 1 for i in e.indices)
+        return np.asarray(_look(str(e.base.label), values))[at]
+    if isinstance(e, sp.Sum):
+        return _sum(e.function, list(e.limits), values, labels)
+    if kind in _RULES:
+        return _RULES[kind]([go(a) for a in e.args])
+    if kind in ("Apply", "MatrixApply"):
+        function, argument = e.args
+        return _value(function.body, {**values, str(function.variable.name): go(argument)}, labels)
+    if kind in ("Identity", "ZeroMatrix", "OneMatrix"):
+        shape = [int(go(n)) for n in e.shape]
+        return np.eye(shape[0]) if kind == "Identity" else np.full(shape, float(kind == "OneMatrix"))
+    raise UnsupportedNode(
+        f"a claim holds {kind} ({str(e)[:60]}), which the checker cannot evaluate; write it with known functions"
+    )
+
+
+def _look(name: str, values: Values) -> Any:
+    if name not in values:
+        raise InvalidSpec(f"a claim uses {name}, which has no value here; known are {', '.join(sorted(values))}")
+    found = values[name]
+    return found if np.iscomplexobj(found) else np.asarray(found, dtype=float)
+
+
+def _sum(body: sp.Expr, limits: list[Any], values: Values, labels: Mapping[str, int]) -> Any:
+    if not limits:
+        return _value(body, values, labels)
+    *rest, (label, low, high) = limits
+    first, last = (int(_value(x, values, labels)) for x in (low, high))
+    return sum(_sum(body, rest, values, {**labels, str(label.name): n}) for n in range(first, last + 1))
+
+
+def _product(parts: list[Any]) -> Any:
+    out = parts[0]
+    for p in parts[1:]:
+        out = out * p
+    return out
+
+
+def _matmul(parts: list[Any]) -> Any:
+    scalars = [p for p in parts if np.ndim(p) == 0]
+    matrices = [p for p in parts if np.ndim(p) != 0]
+    out = matrices[0]
+    for p in matrices[1:]:
+        out = out @ p
+    return _product([*scalars, out])
+
+
+def _erf(z: Any) -> Any:
+    from scipy.special import erf
+
+    return erf(z)
+
+
+def _abs(z: Any) -> Any:
+    return np.where(np.real(z) < 0, -z, z)
+
+
+_RULES: Mapping[str, Callable[[list[Any]], Any]] = {
+    "Add": sum, "MatAdd": sum, "Mul": _product, "HadamardProduct": _product, "MatMul": _matmul,
+    "Pow": lambda p: p[0] ** p[1], "HadamardPower": lambda p: p[0] ** p[1],
+    "MatPow": lambda p: np.linalg.matrix_power(p[0], int(p[1])), "Transpose": lambda p: p[0].T,
+    "Trace": lambda p: np.trace(p[0]), "Inverse": lambda p: np.linalg.inv(p[0]),
+    "Determinant": lambda p: np.linalg.det(p[0]), "DiagMatrix": lambda p: np.diag(p[0][:, 0]),
+    "MatrixElement": lambda p: p[0][int(p[1]), int(p[2])], "KroneckerDelta": lambda p: float(p[0] == p[1]),
+    "exp": lambda p: np.exp(p[0]), "log": lambda p: np.log(p[0]), "sin": lambda p: np.sin(p[0]), "cos": lambda p: np.cos(p[0]),
+    "tanh": lambda p: np.tanh(p[0]), "sinh": lambda p: np.sinh(p[0]), "cosh": lambda p: np.cosh(p[0]),
+    "asin": lambda p: np.arcsin(p[0]), "acos": lambda p: np.arccos(p[0]), "atan": lambda p: np.arctan(p[0]),
+    "atanh": lambda p: np.arctanh(p[0]), "erf": lambda p: _erf(p[0]), "Abs": lambda p: _abs(p[0]),
+    "sign": lambda p: np.sign(np.real(p[0])), "Heaviside": lambda p: np.heaviside(np.real(p[0]), 0.5),
+    "Max": lambda p: np.maximum.reduce(np.broadcast_arrays(*p)),
+    "Min": lambda p: np.minimum.reduce(np.broadcast_arrays(*p)),
+}  # fmt: skip

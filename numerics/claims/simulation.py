@@ -1,0 +1,195 @@
+"""The derived system against direct simulation, which shares no code with the derivation.
+
+Matrix flows: full-batch gradient descent approaches the flow with order 1 in its step, and does not when the theory's time is
+stretched by 0.5 % (the control that the comparison can fail); mini-batch SGD on drawn items by scores of the seed mean and the
+exponent of the spread, at several inverse steps. Order-parameter equations: one-pass SGD at several N, likewise.
+Imported by `numerics.verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from derive.laws import Moments
+from numerics.claims.ensembles import common_times, run_overlaps
+from numerics.claims.states import dimension, draw_sizes, draw_values
+from numerics.claims.subject import Subject, fitted, horizon, solve
+from numerics.compare import order
+from numerics.report import Check
+from numerics.simulate import simulate
+from numerics.stochastic import ensemble_checks
+from numerics.trajectory import Array
+
+ITEMS = 12  # of a drawn data set: more than the inputs of a small network, few enough to enumerate
+STRETCH = 1.005
+BATCH = 4  # items per step of mini-batch SGD; the spread's own correction, noise times step, is a quarter of that of one item
+SIZES = (100, 200, 400, 800)
+
+
+def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
+    """Checks for the kind of the entry."""
+    return _online(claim, subject) if subject.entry.kind == "online" else _matrix(claim, subject)
+
+
+def _sizes(claim: Any, subject: Subject) -> tuple[int, ...]:
+    """The sizes of the claim; if quick a quarter of them, but not below what is still large (dimension) or small (step)."""
+    sizes = tuple(int(n) for n in claim.sizes) or SIZES
+    least = 50 if subject.entry.kind == "online" else 100
+    factor = min(1.0, max(0.25, least / min(sizes))) if subject.quick else 1.0
+    return tuple(round(n * factor) for n in sizes)
+
+
+def _roots(subject: Subject, count: int) -> list[int]:
+    words = np.random.SeedSequence(subject.seed, spawn_key=(subject.claim, 99)).generate_state(count)
+    return [int(w) for w in words]
+
+
+def _verdict(
+    label: str,
+    sizes: tuple[int, ...],
+    runs: Mapping[str, list[Array]],
+    theory: Mapping[str, Array],
+    start: Mapping[str, Array],
+    seed: int,
+) -> tuple[Check, ...]:
+    """The mean of what was asked for, and the spread of the state."""
+    asked = {n: runs[n] for n in theory}
+    return ensemble_checks(label, sizes, asked, theory, seed=seed, spread={n: runs[n] for n in start})
+
+
+# ---------------------------------------------------------------------------------------------------------- matrix flows
+def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
+    from derive import as_updates, plan
+
+    model = bound_model(subject)
+    known = {**subject.values, **dict(model.values)}
+    start, params, sizes = draw_values(subject.flow, known, subject.rng(0))
+    end = float(claim.time or horizon(subject.flow, start, params, known))
+    values = {**params, **dict(model.values)}
+    data = plan(model)
+    usable = {*data["given"], *data["moments"], *data["dims"]}
+    given = {n: np.asarray(v) for n, v in {**sizes, **values}.items() if n in usable}
+    checks = descent_checks(claim.label, subject, data, given, start, params, end)
+    if checks and not data["draws"]:
+        return checks  # nothing is drawn: descent is all there is to simulate
+    ns = _sizes(claim, subject)
+    times, every = common_times(ns, end, 4)
+    path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
+    wanted = claim.observables or tuple(start)
+    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
+    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    for n, step, root in zip(ns, every, _roots(subject, len(ns)), strict=True):
+        updates = plan(as_updates(model, eta=_rational(n), batch=BATCH))
+        run = simulate(
+            updates, given, start, step * len(times), seed=root, replicas=claim.seeds, every=step,
+            observe=any(name not in start for name in wanted),
+        )  # fmt: skip
+        for name in runs:
+            seen = run.values[name] if name in run.values else run.observables[name]
+            runs[name].append(seen[:, 1:].reshape(claim.seeds, len(times), *np.shape(path.at(0).get(name, 0.0))))
+    return checks + _verdict(f"{claim.label}: SGD, {BATCH} items per step", ns, runs, theory, start, subject.seed)
+
+
+def bound_model(subject: Subject) -> Any:
+    """The model on data: as it is if it is bound or its laws are concrete, else on seeded items with correlated targets."""
+    model = subject.entry.model
+    rng = subject.rng(7)
+    arrays: dict[str, Array] = {}
+    sizes = draw_sizes(subject.flow, subject.values)
+    for law in model.data:
+        if isinstance(law, Moments):
+            common = rng.standard_normal((ITEMS, 3))
+            for symbol in law.symbols:
+                shape = model.lowered.shapes[symbol.name]
+                width = dimension(shape[0], sizes) if shape else 1
+                own = rng.standard_normal((ITEMS, width))
+                arrays[symbol.name] = 0.7 * common @ rng.standard_normal((3, width)) / np.sqrt(3) + 0.7 * own
+    return model.bind(**arrays) if arrays else model
+
+
+def _rational(n: int) -> Any:
+    import sympy as sp
+
+    return sp.Rational(1, n)
+
+
+def descent_checks(
+    label: str, subject: Subject, data: Mapping[str, Any], given: Mapping[str, Array], start: Mapping[str, Array],
+    params: Mapping[str, Array], end: float,
+) -> tuple[Check, ...]:  # fmt: skip
+    """Order of full-batch gradient descent in its step; empty if the averages of the rule are not finite sums."""
+    if data["rule"]["kind"] != "rate" or any(law["law"] not in ("Choice",) for law in data["draws"]):
+        return ()
+    pieces, etas, true, stretched = 8, [], [], []
+    times = np.linspace(0, end, pieces + 1)
+    exact = solve(subject.flow, start, params, times, rtol=1e-11)
+    late = solve(subject.flow, start, params, times * STRETCH, rtol=1e-11)
+    for parts in (64, 128, 256) if subject.quick else (64, 128, 256, 512):
+        eta = end / pieces / parts
+        run = simulate(data, given, start, pieces * parts, every=parts, dt=eta, observe=False)
+        errors = [max(float(np.abs(run.values[n][0] - path.values[n]).max()) for n in start) for path in (exact, late)]
+        etas.append(eta)
+        true.append(errors[0])
+        stretched.append(errors[1])
+    slope, error = order(etas, true)
+    control, _ = order(etas, stretched)
+    return (
+        Check(
+            claim=f"{label}: full-batch gradient descent tends to the flow with order 1 in its step",
+            statistic=abs(slope - 1),
+            bound=0.03,
+            reason="distance of the fitted order from 1; the next order in eta contributes about a hundredth",
+            seed=subject.seed,
+            detail=f"order {slope:.4f} +- {error:.4f}, errors {true[0]:.1e} to {true[-1]:.1e}",
+        ),
+        Check(
+            claim=f"{label}: the order drops if the theory's time is stretched by 0.5 %",
+            statistic=control,
+            bound=0.8,
+            reason="fitted order with the wrong time; if it stayed at 1 the comparison could not fail",
+            seed=subject.seed,
+        ),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- order parameters
+def _online(claim: Any, subject: Subject) -> tuple[Check, ...]:
+    from derive import field_rule, plan
+
+    rule, data = field_rule(subject.entry.model), plan(subject.entry.model)
+    start, params, _ = draw_values(subject.flow, subject.values, subject.rng(0))
+    end = float(claim.time or subject.values.get("time", 5.0))
+    ns = _sizes(claim, subject)
+    times, every = common_times(ns, end, 5)
+    path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
+    wanted = claim.observables or tuple(start)
+    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
+    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    engine = ""
+    for n, step, root in zip(ns, every, _roots(subject, len(ns)), strict=True):
+        seen, engine = run_overlaps(
+            data, rule.overlaps, rule.big, start, params, n, step * len(times), step, seeds=claim.seeds, root=root
+        )
+        seen = {**seen, **observed(subject, seen, params, [w for w in wanted if w not in seen])}
+        for name in runs:
+            runs[name].append(seen[name])
+    return _verdict(f"{claim.label} ({engine})", ns, runs, theory, start, subject.seed)
+
+
+def observed(subject: Subject, seen: Mapping[str, Array], params: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
+    """Observables of the derived system at simulated order parameters, arrays (seeds, T)."""
+    if not names:
+        return {}
+    from codegen import compile
+
+    kernel = compile(subject.flow, backend="numpy")
+    seeds, count = next(iter(seen.values())).shape[:2]
+    first = {n: a[0, 0] for n, a in seen.items()}
+    layout = kernel.layout(first)
+    look = kernel.flat_observables(layout, kernel.arguments(fitted(kernel, params)))
+    points = [[{n: a[s, t] for n, a in seen.items()} for t in range(count)] for s in range(seeds)]
+    rows = [[look(0.0, layout.pack(point)) for point in run] for run in points]
+    return {name: np.array([[row[name] for row in run] for run in rows], dtype=float) for name in names}

@@ -1,0 +1,206 @@
+"""Integration of a compiled system:  d state / dt = rhs(t, state, parameters),  from one state to a `Trajectory`.
+
+Checks every input by symbol and index, chooses tolerances that do not lose a small start (`numerics.tolerances`), runs the
+time loop (`numerics.steppers`) and unpacks. A run that ends early is returned, never raised: look at ``trajectory.status``.
+Imported by users, validation and commands.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from derive.errors import InvalidSpec, ShapeMismatch
+from numerics.progress import Progress, throttled
+from numerics.steppers import METHODS, Run, advance
+from numerics.tolerances import default_atol
+from numerics.trajectory import Array, Trajectory
+
+
+def integrate(
+    kernel: Any,
+    y0: Mapping[Any, npt.ArrayLike],
+    params: Mapping[Any, npt.ArrayLike],
+    t_span: tuple[float, float],
+    t_eval: npt.ArrayLike | None = None,
+    *,
+    method: str = "auto",
+    rtol: float = 1e-8,
+    atol: float | None = None,
+    max_steps: int = 200_000,
+    time_limit: float = math.inf,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Integrate a kernel from ``y0`` over ``t_span``.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        From `codegen.compile`.
+    y0, params : mapping symbol or name -> array
+        Initial state and parameters.
+    t_span : (t0, t1)
+        t0 < t1.
+    t_eval : (T,), optional
+        Increasing times within ``t_span``; every accepted step if None.
+    method : {"auto", "DOP853", "RK45", "Radau", "BDF", "LSODA"}
+        "auto" starts with DOP853 and goes over to Radau (BDF for many states) on evidence of stiffness.
+    rtol : float
+        Relative tolerance per step.
+    atol : float, optional
+        Absolute tolerance; from the initial state if None, see `numerics.tolerances`.
+    max_steps, time_limit : int, float
+        Limits on accepted steps and on wall-clock seconds.
+    progress : callable(fraction, message), optional
+
+    Returns
+    -------
+    Trajectory
+        With ``status`` ok, blowup, nonfinite, stiff_limit, step_limit, time_limit or interrupted; if it is not ok, the part
+        that was reached.
+
+    Raises
+    ------
+    InvalidSpec
+        If a time, tolerance, method or value is not usable; NaN is named by symbol and index.
+    ShapeMismatch
+        If shapes do not fit, or the right-hand side does not return one number per state.
+    """
+    span, times = _times(t_span, t_eval)
+    _settings(method, rtol, atol, max_steps, time_limit)
+    start = checked_arrays(y0, "initial value")
+    given = checked_arrays(params, "parameter")
+    layout = kernel.layout({**given, **start})
+    args = kernel.arguments({**params})
+    f = kernel.flat_rhs(layout, args)
+    y = np.asarray(layout.pack(start), dtype=np.float64)
+    _right_shape(f, span[0], y)
+    tolerance = default_atol(f, span[0], y, rtol) if atol is None else np.full(y.shape, float(atol))
+    clock = time.perf_counter()
+    run, evaluations = advance(
+        f, y, span, times, method=method, rtol=rtol, atol=tolerance,
+        max_steps=max_steps, time_limit=time_limit, progress=throttled(progress),
+    )  # fmt: skip
+    states = np.array(run.y).reshape(len(run.t), y.size)
+    statistics = {
+        "steps": run.steps, "evaluations": evaluations, "seconds": time.perf_counter() - clock, "method": run.method,
+        "rtol": rtol, "atol": float(tolerance.min()), "switched": run.switched,
+    }  # fmt: skip
+    return Trajectory(
+        t=np.array(run.t, dtype=np.float64),
+        values=unpack_rows(layout, states),
+        status=run.status,
+        detail=_detail(run, layout, y.size),
+        observables=_observables(kernel, layout, args, run, states),
+        parameters=given,
+        statistics=statistics,
+        name=str(kernel.name),
+    )
+
+
+def checked_arrays(values: Mapping[Any, npt.ArrayLike], what: str) -> dict[str, Array]:
+    """Values by name as float arrays.
+
+    Raises
+    ------
+    InvalidSpec
+        If an entry is not a finite real number: the message names symbol and index.
+    """
+    out = {}
+    for symbol, value in values.items():
+        name = symbol if isinstance(symbol, str) else str(getattr(symbol, "name", symbol))
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as cause:
+            raise InvalidSpec(f"{what} {name}: real numbers are needed, found {type(value).__name__} ({cause})") from None
+        if np.iscomplexobj(value):
+            raise InvalidSpec(f"{what} {name}: complex numbers are not supported; pass real and imaginary parts as two symbols")
+        if not np.isfinite(array).all():
+            at = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+            raise InvalidSpec(f"{what} {name}: entry {at} is {array[tuple(at)]}; every entry must be a finite number")
+        out[name] = array
+    return out
+
+
+def unpack_rows(layout: Any, rows: Array) -> dict[str, Array]:
+    """States as rows (T, n) to arrays by symbol, time first."""
+    if not len(rows):
+        return {}
+    parts = [layout.unpack(row) for row in rows]
+    return {name: np.array([part[name] for part in parts], dtype=np.float64) for name in parts[0]}
+
+
+def _times(t_span: tuple[float, float], t_eval: npt.ArrayLike | None) -> tuple[tuple[float, float], Array | None]:
+    try:
+        t0, t1 = (float(t) for t in t_span)
+    except (TypeError, ValueError):
+        raise InvalidSpec(f"t_span: two numbers (t0, t1) are needed, found {t_span!r}") from None
+    if not (math.isfinite(t0) and math.isfinite(t1) and t0 < t1):
+        raise InvalidSpec(
+            f"t_span = ({t0:g}, {t1:g}): finite times with t0 < t1 are needed; to go backwards change the sign of rhs"
+        )
+    if t_eval is None:
+        return (t0, t1), None
+    times = np.asarray(t_eval, dtype=np.float64)
+    if times.ndim != 1 or not times.size:
+        raise InvalidSpec(f"t_eval: a list of times is needed, found shape {times.shape}")
+    outside = np.flatnonzero(~((times >= t0) & (times <= t1)))
+    if outside.size:
+        i = int(outside[0])
+        raise InvalidSpec(f"t_eval: entry [{i}] = {times[i]:g} lies outside t_span = ({t0:g}, {t1:g}); widen t_span")
+    if (np.diff(times) <= 0).any():
+        i = int(np.flatnonzero(np.diff(times) <= 0)[0]) + 1
+        raise InvalidSpec(f"t_eval: entry [{i}] = {times[i]:g} does not exceed the one before; sort the times")
+    return (t0, t1), times
+
+
+def _settings(method: str, rtol: float, atol: float | None, max_steps: int, time_limit: float) -> None:
+    if method not in METHODS:
+        raise InvalidSpec(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if not 1e-13 <= rtol < 1:
+        raise InvalidSpec(f"rtol = {rtol:g}: a number from 1e-13 (round-off) to 1 is needed")
+    if atol is not None and not (math.isfinite(atol) and atol > 0):
+        raise InvalidSpec(f"atol = {atol:g}: a positive number is needed; leave it out to derive it from the initial state")
+    if max_steps < 1:
+        raise InvalidSpec(f"max_steps = {max_steps}: at least one step is needed")
+    if not time_limit > 0:
+        raise InvalidSpec(f"time_limit = {time_limit:g}: a positive number of seconds is needed")
+
+
+def _right_shape(f: Any, t0: float, y: Array) -> None:
+    """A scalar returned for several states would be broadcast in silence."""
+    found = np.shape(f(t0, y))
+    if found != y.shape:
+        raise ShapeMismatch(f"the right-hand side returns shape {found} for a state of {y.size} numbers; return one per state")
+
+
+def _detail(run: Run, layout: Any, size: int) -> str:
+    if run.status.good:
+        return ""
+    if run.component is None:
+        return f"t = {run.where:.6g}"
+    return f"t = {run.where:.6g}, {component_name(layout, size, run.component)}"
+
+
+def component_name(layout: Any, size: int, component: int) -> str:
+    """Symbol and index of one entry of the flat state."""
+    for name, part in layout.unpack(np.arange(size, dtype=np.float64)).items():
+        at = np.argwhere(np.asarray(part) == component)
+        if len(at):
+            return f"{name}{[int(i) for i in at[0]]}" if len(at[0]) else str(name)
+    return f"component {component}"
+
+
+def _observables(kernel: Any, layout: Any, args: tuple[Any, ...], run: Run, states: Array) -> dict[str, Array]:
+    names = kernel.observable_names
+    if not names:
+        return {}
+    observe = kernel.flat_observables(layout, args)
+    with np.errstate(all="ignore"):
+        rows = [observe(t, y) for t, y in zip(run.t, states, strict=True)]
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in names}

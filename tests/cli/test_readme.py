@@ -1,0 +1,63 @@
+"""README.md: its Python runs, its commands exist, its table is the catalogue, its first screen shows what it promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from derive.catalog import names
+from tests.cli.command import gradientflow
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_ten_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, object] = {}
+    code = compile(PYTHON[0], "README.md", "exec")
+    exec(code, scope)
+    shown = capsys.readouterr().out
+    assert "dW1/dt = W2.T*(Syx - W2*W1*Sx)/tau" in shown
+    assert "du[i]/dt = 2*u[i]*(s[i] - u[i])/tau" in shown
+    curve, s = scope["curve"], np.asarray(scope["given"]["s"])  # type: ignore[index]
+    top = s > 0.1
+    end = np.asarray(curve.values["u"])[-1]  # type: ignore[attr-defined]
+    assert np.abs(end[top] / s[top] - 1).max() < 1e-3  # learned: u -> s; the slowest mode is at 1 - exp(-2 s t) s/u0 ~ 1 - 1e-7
+
+
+def test_the_first_example_has_about_ten_lines() -> None:
+    lines = [line for line in PYTHON[0].splitlines() if line.strip()]
+    assert len(lines) <= 12
+
+
+def test_the_users_model_derives(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(next(block for block in PYTHON if "mine.py" in block))
+    done = gradientflow("derive", f"{path}:model")
+    assert done.code == 0, done.err
+    assert "dR[k,l]/dalpha" in done.out
+
+
+def test_the_table_lists_systems_of_the_catalogue() -> None:
+    table = re.search(r"## Catalogue\n(.*?)\n## ", README, flags=re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"^\| `(\w+)`", table.group(1), flags=re.MULTILINE)
+    assert len(rows) >= 2
+    assert not [row for row in rows if row not in names()]
+
+
+def test_every_link_points_to_a_file() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_test_command_stands_between_its_marks() -> None:
+    """`.ci/run` takes it from there, word for word."""
+    block = README.split("<!-- test command -->")[1].split("<!-- end -->")[0]
+    assert ".[test]" in block
+    assert "pytest -n 2" in block
