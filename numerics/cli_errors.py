@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn, ParamSpec
 
 import typer
@@ -32,9 +35,13 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        pressed: list[int] = []
         try:
-            code = command(*args, **kwargs)
+            with noticing(pressed):
+                code = command(*args, **kwargs)
             sys.stdout.flush()
+            if pressed:  # an integration kept what it had reached; the command as a whole was stopped all the same
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             _stop(INTERRUPTED, "interrupted; files that were complete are kept, nothing half-written is left")
         except BrokenPipeError:
@@ -49,6 +56,26 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+@contextmanager
+def noticing(pressed: list[int]) -> Iterator[None]:
+    """Ctrl-C raises as always, and is also written down, because an integration turns it into a status."""
+
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    own = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if own:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def exit_code(error: Exception) -> int | None:
