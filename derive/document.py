@@ -60,9 +60,14 @@ def as_markdown(document: Document, level: int = 2) -> str:
         formulas = [_aligned(line.latex) for line in section.lines if line.latex]
         if formulas:
             out += ["$$\\begin{aligned}", " \\\\\n".join(formulas), "\\end{aligned}$$"]
-        sentences = ["- " + line.text.replace("\n", "  \n  ") for line in section.lines if not line.latex]
+        sentences = [_item(line.text) for line in section.lines if not line.latex]
         out += ["", *sentences] if formulas and sentences else sentences
     return "\n".join(out)
+
+
+def _item(text: str) -> str:
+    """An item of a list; numbered sentences keep their number."""
+    return ("" if text[:1].isdigit() else "- ") + text.replace("\n", "  \n   ")
 
 
 def _aligned(formula: str | None) -> str:
