@@ -2,6 +2,8 @@
 
     Modes       W_l = R_{l+1} diag(a_l) R_l',  R_1 = V, R_{L+1} = U from the singular vectors of the input-output correlation
     Balanced    all factors of a mode are equal, a_l = u^{1/L}
+    LambdaBalanced  two layers, W2'W2 - W1 W1' = lam I: matrix Riccati equation of Q = (W1'; W2), or one scalar for each mode
+    Gram        the flow of Q followed through M = Q Q'
     Manifold    the user's own: states as expressions of new symbols
 
 Imported by users and by `derive.reduction`.
@@ -13,6 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+import sympy as sp
+
+from derive.errors import InvalidSpec
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -49,6 +55,47 @@ class Balanced:
     """
 
     name: str = "u"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class LambdaBalanced:
+    """Two layers whose weights satisfy  W2'W2 - W1 W1' = lam I  at the start (of a mode: b^2 - a^2 = lam).
+
+    Parameters
+    ----------
+    lam : number or SymPy symbol
+        Zero: balanced layers. Binary fractions are taken as they are.
+
+    Raises
+    ------
+    InvalidSpec
+        If ``lam`` is text or a compound expression.
+
+    >>> LambdaBalanced(0.5).lam
+    1/2
+    """
+
+    lam: sp.Expr
+
+    def __init__(self, lam: Any = 0):
+        if isinstance(lam, float):
+            lam = sp.Rational(*lam.as_integer_ratio())
+        if not isinstance(lam, int | sp.Rational | sp.Symbol):
+            raise InvalidSpec(f"LambdaBalanced: lam={lam!r}; give a number or one SymPy symbol")
+        object.__setattr__(self, "lam", sp.sympify(lam))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gram:
+    """A flow of one matrix Q that does not notice a rotation Q -> Q O, followed through M = Q Q'.
+
+    Below full rank the equation of M is unstable against rounding: use it on paper and for `closed_form`, integrate Q.
+
+    >>> Gram().name
+    'M'
+    """
+
+    name: str = "M"
 
 
 @dataclass(frozen=True, slots=True, init=False)

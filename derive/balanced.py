@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Balanced, Manifold, name_of
+from derive.ansatz import Balanced, LambdaBalanced, Manifold, name_of
 from derive.errors import InvalidSpec, NotInvariant, UnsupportedNode
 from derive.scalar import ScalarSystem, to_node, to_scalar, value
 from derive.system import Assumption, Block, Flow, Reduction, Step
@@ -225,4 +226,76 @@ def _result(
         parameters_from=parameters_from,
         lift_state=lift_state,
         project_state=project_state if whole else None,
+    )
+
+
+def reduce_lambda_balanced(flow: Flow, ansatz: LambdaBalanced) -> Reduction:
+    """Two factors with b^2 - a^2 = lam: one equation for their product u,  u' = sqrt(lam^2 + 4 u^2) g(u).
+
+    Proof: a' = b g(ab) and b' = a g(ab) conserve b^2 - a^2, and u' = (a^2 + b^2) g(u), where
+    (a^2 + b^2)^2 = (b^2 - a^2)^2 + 4 a^2 b^2.
+
+    Raises
+    ------
+    UnsupportedNode
+        If there are not two states.
+    NotInvariant
+        If b^2 - a^2 is not conserved, or g depends on more than the product.
+    """
+    system = to_scalar(flow)
+    if len(system.states) != 2:
+        raise UnsupportedNode(f"LambdaBalanced: {flow.name} has {len(system.states)} factors, it is a rule for two layers")
+    (a, b), (f, g) = system.states, system.rhs
+    drift = sp.expand(2 * (b * g - a * f))
+    if drift != 0:
+        raise NotInvariant(
+            f"{flow.name}: {b}^2 - {a}^2 changes at the rate {drift}, so no balance lasts; give both layers one time constant",
+            leftover=drift,
+        )
+    taken = {x.name for x in (*flow.state, *flow.parameters)}
+    name, lam = "u" if "u" not in taken else "u_all", ansatz.lam
+    u = sp.Symbol(name, positive=True) if lam == 0 else sp.Symbol(name, real=True)
+    speed = sp.cancel(f / b).xreplace({a: u / b})
+    speed = sp.factor_terms(sp.expand(sp.cancel(speed)))
+    if speed.has(b) or speed.has(a):
+        raise NotInvariant(f"{flow.name}: {a}'/{b} = {sp.cancel(f / b)} is no function of {a}*{b}; keep both factors")
+    root = sp.sqrt(lam**2 + 4 * u**2)
+    lift = {a: sp.sqrt((root - lam) / 2), b: sp.sqrt((root + lam) / 2)}
+    assumption = Assumption(
+        text=f"the start has {b}^2 - {a}^2 = {lam} in every mode and {b} {a} of the sign of {u} (shown for {u} >= 0)",
+        remedy="keep the separate factors (the system before this reduction)",
+    )
+    rates = {u: root * speed}
+    back = {name: a * b}
+    made = _result(flow, system, lift, (u,), rates, back, "lambda-balanced factors", (assumption,))
+    step = Step(
+        title="lambda-balanced factors",
+        detail=f"{b}^2 - {a}^2 = {lam}, {u} = {a}*{b}, {u}' = ({a}^2 + {b}^2)*({speed})",
+        check=f"({b}^2 - {a}^2)' = 0 identically; ({a}^2 + {b}^2)^2 = {lam}^2 + 4 {u}^2",
+    )
+
+    def factors(values: Mapping[Any, Any], reduced_state: Mapping[Any, Any], seed: int = 0) -> dict[str, Any]:
+        at = {name_of(k): np.asarray(v, dtype=float) for k, v in {**values, **reduced_state}.items() if np.ndim(v) < 2}
+        w, c = at[name], np.asarray(value(lam, at))
+        wide = np.sqrt((np.hypot(c, 2 * w) + np.abs(c)) / 2)
+        thin = np.where(wide > 0, w / np.where(wide > 0, wide, 1.0), 0.0)
+        return {a.name: np.where(c < 0, wide, thin), b.name: np.where(c < 0, thin, wide)}
+
+    symbols = {**made.system.symbols, **{str(s): s for s in sorted(lam.free_symbols, key=str)}}
+    reduced = made.system.replace(name=f"{flow.name}_lambda_balanced", steps=(*flow.steps, step), symbols=symbols)
+    scalars = [
+        Block(name=str(s)) for s in sorted(lam.free_symbols, key=str) if str(s) not in {p.name for p in reduced.parameters}
+    ]
+    kept = [p.name for p in (*reduced.parameters, *scalars)]
+
+    def parameters_from(values: Mapping[Any, Any]) -> dict[str, Any]:
+        known = {name_of(k): v for k, v in values.items()}
+        return {n: known[n] for n in kept if n in known}
+
+    return replace(
+        made,
+        system=reduced.replace(parameters=(*reduced.parameters, *scalars)),
+        steps=(step,),
+        lift_state=factors,
+        parameters_from=parameters_from,
     )

@@ -96,8 +96,29 @@ class MatchesSimulation:
     time: float | None = None
 
 
-Claim: TypeAlias = Published | Conserved | Solves | Commutes | MatchesSimulation
-CLAIMS = (Published, Conserved, Solves, Commutes, MatchesSimulation)
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """A printed spectrum of a structured matrix, or of the modes of a data set.
+
+    ``of`` is one structure of `derive.structures` with rows (eigenvalue, multiplicity), or a pair (X'X, Y'Y) of them with rows
+    (singular value, input variance, multiplicity), averages being over ``items`` (their number if None). ``values`` are the
+    numbers at which ``array`` (the matrix, or the pair of data X, Y with items in rows) is compared with the rows.
+
+    >>> Spectrum("tree", of="structure", rows=((1, 2),)).items is None
+    True
+    """
+
+    label: str
+    _: KW_ONLY
+    of: Any
+    rows: tuple[tuple[Any, ...], ...]
+    items: Any = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    array: Any = None
+
+
+Claim: TypeAlias = Published | Conserved | Solves | Commutes | MatchesSimulation | Spectrum
+CLAIMS = (Published, Conserved, Solves, Commutes, MatchesSimulation, Spectrum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any
 import sympy as sp
 
 from derive.aligned import reduce_modes
-from derive.ansatz import Balanced, Manifold, Modes, name_of
-from derive.balanced import reduce_balanced, reduce_manifold
+from derive.ansatz import Balanced, Gram, LambdaBalanced, Manifold, Modes, name_of
+from derive.balanced import reduce_balanced, reduce_lambda_balanced, reduce_manifold
 from derive.composite import atoms, mentions, parameters
 from derive.convert import to_poly
 from derive.errors import InvalidSpec
@@ -21,9 +21,10 @@ from derive.evaluate import evaluate
 from derive.lower import Collector
 from derive.manifold import Proposal, on_manifold, prove
 from derive.poly import Poly
+from derive.riccati import reduce_gram, reduce_riccati
 from derive.system import Block, Flow, Reduction, Step
 
-Ansatz = Modes | Balanced | Manifold
+Ansatz = Modes | Balanced | LambdaBalanced | Gram | Manifold
 
 
 def reduce(system: Flow | Reduction, ansatz: Ansatz | Sequence[Ansatz]) -> Reduction:
@@ -33,7 +34,7 @@ def reduce(system: Flow | Reduction, ansatz: Ansatz | Sequence[Ansatz]) -> Reduc
     ----------
     system : Flow or Reduction
         A Reduction is reduced further, and the result reaches back to its full flow.
-    ansatz : Modes, Balanced, Manifold, or a sequence of them
+    ansatz : Modes, Balanced, LambdaBalanced, Gram, Manifold, or a sequence of them
         Applied one after the other.
 
     Raises
@@ -50,11 +51,12 @@ def reduce(system: Flow | Reduction, ansatz: Ansatz | Sequence[Ansatz]) -> Reduc
     """
     if isinstance(system, Reduction):
         return then(system, reduce(system.system, ansatz))
-    if isinstance(ansatz, Modes | Balanced | Manifold):
+    if isinstance(ansatz, Ansatz):
         return _one(system, ansatz)
     if not isinstance(ansatz, Sequence) or isinstance(ansatz, str) or not ansatz:
         raise InvalidSpec(
-            f"reduce: {str(ansatz)[:60]!r} is no ansatz; use Modes(...), Balanced(), Manifold(...), or a tuple of them"
+            f"reduce: {str(ansatz)[:60]!r} is no ansatz; use Modes(...), Balanced(), LambdaBalanced(lam), Gram(), "
+            "Manifold(...), or a tuple of them"
         )
     made = reduce(system, ansatz[0])
     for more in ansatz[1:]:
@@ -67,6 +69,10 @@ def _one(flow: Flow, ansatz: Ansatz) -> Reduction:
         return reduce_modes(flow, ansatz)
     if isinstance(ansatz, Balanced):
         return reduce_balanced(flow, ansatz)
+    if isinstance(ansatz, LambdaBalanced):
+        return reduce_riccati(flow, ansatz) if flow.level == "matrix" else reduce_lambda_balanced(flow, ansatz)
+    if isinstance(ansatz, Gram):
+        return reduce_gram(flow, ansatz)
     return _reduce_words(flow, ansatz) if flow.level == "matrix" else reduce_manifold(flow, ansatz)
 
 
@@ -93,6 +99,16 @@ def then(outer: Reduction, inner: Reduction) -> Reduction:
         assert project_inner is not None
         return project_inner({**_named(values), **from_outer(values)}, project_outer(values, full_state))
 
+    def constrain(values: Mapping[Any, Any], reduced_state: Mapping[Any, Any]) -> dict[str, Any]:
+        assert from_outer is not None
+        known = {**_named(values), **from_outer(values)}
+        made = dict(reduced_state) if inner.constrain is None else inner.constrain(known, reduced_state)
+        if outer.constrain is None:
+            return made
+        assert lift_inner is not None
+        assert project_inner is not None
+        return project_inner(known, outer.constrain(values, lift_inner(known, made)))
+
     return Reduction(
         full=outer.full,
         system=inner.system,
@@ -104,6 +120,7 @@ def then(outer: Reduction, inner: Reduction) -> Reduction:
         parameters_from=parameters_from if from_outer and from_inner else None,
         lift_state=lift_state if lift_outer and lift_inner and from_outer else None,
         project_state=project_state if project_outer and project_inner and from_outer else None,
+        constrain=constrain if from_outer and (outer.constrain or inner.constrain) else None,
     )
 
 

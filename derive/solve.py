@@ -1,8 +1,9 @@
 """`closed_form`: solutions of scalar systems, proposed by shape and accepted only after verification.
 
 Order: equations that stand alone are recognised by their powers (affine, single power, Bernoulli and logistic, Riccati, two
-powers: implicit); two coupled equations by a conserved quadratic form that splits into lines (`derive.closed_pair`). Every
-proposal is substituted back with 60 digits (`derive.closed_check`); nothing else is returned.
+powers: implicit), or by a root of a quadratic (`derive.closed_root`); one symmetric matrix by the words of a Riccati equation
+(`derive.closed_riccati`); two coupled equations by a conserved quadratic form that splits into lines (`derive.closed_pair`).
+Every proposal is substituted back with 60 digits (`derive.closed_check`); nothing else is returned.
 Imported by users and by numerics.
 """
 
@@ -21,6 +22,8 @@ from derive.closed_check import check_explicit, check_implicit
 from derive.closed_explicit import Solved
 from derive.closed_implicit import two_powers
 from derive.closed_pair import Pair, solve_pair
+from derive.closed_riccati import matrix_riccati
+from derive.closed_root import root_times_affine
 from derive.errors import NoClosedForm, UnsupportedNode
 from derive.invariants import conserved
 from derive.scalar import ScalarSystem, powers, to_scalar, value
@@ -61,6 +64,8 @@ def closed_form(system: Flow | Reduction, given: Sequence[Conserved] = ()) -> Cl
     [1e-09, 3.0]
     """
     flow = system.system if isinstance(system, Reduction) else system
+    if flow.level == "matrix" and any(b.shape for b in flow.state):
+        return matrix_riccati(flow)
     try:
         scalar = to_scalar(flow)
     except UnsupportedNode as error:
@@ -92,6 +97,8 @@ def recognise(f: sp.Expr, x: sp.Symbol, x0: sp.Symbol, t: sp.Symbol, name: str) 
         If no shape of the table fits.
     """
     parts = powers(f, x)
+    if parts is None and (rooted := root_times_affine(f, x, x0, t)) is not None:
+        return rooted
     if parts is None:
         raise NoClosedForm(f"no closed form for {x}' = {f} in {name}: not a sum of powers of {x}; integrate it numerically")
     exponents = list(parts)

@@ -195,6 +195,8 @@ class Reduction:
         A full state on the manifold (free orthogonal factors from ``values`` or a seeded draw).
     project_state : callable(values, full_state) -> dict
         Reduced coordinates of a full state.
+    constrain : callable(values, reduced_state) -> dict
+        A reduced state that satisfies the conditions on the start, made out of any; None if there are no conditions.
     """
 
     full: Flow
@@ -207,6 +209,7 @@ class Reduction:
     parameters_from: Callable[..., dict[str, Any]] | None = None
     lift_state: Callable[..., dict[str, Any]] | None = None
     project_state: Callable[..., dict[str, Any]] | None = None
+    constrain: Callable[..., dict[str, Any]] | None = None
 
     def __str__(self) -> str:
         from derive.printing import describe
