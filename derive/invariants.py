@@ -1,4 +1,4 @@
-"""`conserved`: quantities that a flow keeps constant, found by exact linear algebra.
+"""`conserved`: quantities that a flow keeps constant, or that relax, found by exact linear algebra.
 
 A candidate space is spanned by words (or monomials) Q_j of the state. Their time derivatives are collected by words; a
 combination with constant coefficients is conserved if and only if
@@ -6,36 +6,39 @@ combination with constant coefficients is conserved if and only if
     sum_j c_j dQ_j/dt = 0    word by word,
 
 which is a null space over the rational functions of the parameters. Candidates are all state words of length <= 2 of every open
-shape, and the scalars of that degree; for elementwise systems of scalars the polynomials of degree <= 3 in the states.
+shape, and the scalars of that degree; for elementwise systems of scalars the polynomials of degree <= 3 in the states, and
+products and exponentials of Darboux polynomials (`derive.darboux`). Quantities that relax are those of `derive.relaxing`.
 Each result is verified once more by `ddt`. Imported by users, by `closed_form` and by numerics.
 """
 
 from __future__ import annotations
 
-import itertools
-import random
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from derive.calculus import along, ddt
-from derive.errors import BudgetExceeded, CheckFailed, UnsupportedNode
+from derive.convert import to_sympy
+from derive.darboux import Invariant, invariants_of, made
+from derive.errors import CheckFailed, UnsupportedNode
 from derive.evaluate import evaluate
-from derive.nullspace import null_vectors, rank
-from derive.poly import Poly, atom, constant, param, text, zero
+from derive.neurons import neuron_invariants
+from derive.nullspace import null_vectors
+from derive.poly import Poly, atom, constant, text
+from derive.relaxing import relaxing_words
 from derive.scalar import ScalarSystem, to_node, to_scalar
 from derive.shapes import size_of
-from derive.system import Block, Conserved, Flow
+from derive.system import Assumption, Conserved, Flow
 from derive.tree import names as tree_names
-from derive.words import Atom, Key
+from derive.word_space import as_coefficient, by_shape, candidates, combination, gram_first, rates, state_poly
+from derive.words import Atom
 
-CAP = 1500  # candidates of one shape; 18 layers of one and the same width have 1332
+__all__ = ["as_coefficient", "conserved", "state_poly"]
 
 
-def conserved(flow: Flow, basis: Sequence[Poly] | None = None) -> tuple[Conserved, ...]:
+def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool = False) -> tuple[Conserved, ...]:
     """Conserved quantities of a flow in a space of candidates.
 
     Parameters
@@ -45,6 +48,8 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None) -> tuple[Conserve
     basis : sequence of Poly, optional
         Candidates of your own; expressions of equal shape are combined. The default candidates yield functionally
         independent quantities only; with ``basis`` dependent ones are listed and marked.
+    relaxing : bool
+        Also quantities with  dQ/dt = rate * Q  for a constant rate that is not zero.
 
     Returns
     -------
@@ -57,6 +62,7 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None) -> tuple[Conserve
         If there are too many candidates of one shape.
 
     >>> from derive.poly import atom
+    >>> from derive.system import Block
     >>> from derive.words import Atom
     >>> W1, W2, S = (atom(Atom(*a)) for a in (("W1", "h", "i"), ("W2", "o", "h"), ("S", "o", "i")))
     >>> flow = Flow(name="two layers", state=(Block(name="W1", shape=("h", "i")), Block(name="W2", shape=("o", "h"))),
@@ -65,115 +71,46 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None) -> tuple[Conserve
     W2'*W2 - W1*W1'
     """
     if flow.level == "index":
-        return _scalar_invariants(flow)
-    if not all(isinstance(e, Poly) for e in flow.rhs.values()):
-        return ()
-    spaces = _by_shape(basis) if basis is not None else candidates(flow)
-    found: list[Poly] = []
-    for space in spaces:
-        found += _invariants_in(flow, space)
-    return _select(flow, found, keep=basis is not None)
-
-
-def _by_shape(basis: Sequence[Poly]) -> list[list[Poly]]:
-    shapes = list(dict.fromkeys(p.shape for p in basis))
-    return [[p for p in basis if p.shape == shape] for shape in shapes]
-
-
-def state_poly(b: Block) -> Poly:
-    """A state block as an expression."""
-    return atom(Atom(b.name, b.shape[0], b.shape[1], b.tags)) if b.shape else param(b.name)
-
-
-def candidates(flow: Flow) -> list[list[Poly]]:
-    """All state words of length <= 2 by open shape, then the scalars of degree <= 2."""
-    states = [state_poly(b) for b in flow.state]
-    matrices = [p for p in states if p.shape is not None]
-    scalars = [p for p in states if p.shape is None]
-    letters = [x for p in matrices for x in dict.fromkeys((p, p.T))]
-    words = list(letters)
-    for a, b in itertools.product(letters, letters):
-        if a.shape is not None and b.shape is not None and a.shape[1] == b.shape[0]:
-            words.append(a * b)
-    words += [s * x for s in scalars for x in letters]
-    open_words: dict[Any, list[Poly]] = {}
-    numbers: list[Poly] = []
-    for w in dict.fromkeys(words):
-        assert w.shape is not None
-        if w.shape[0] == w.shape[1]:
-            numbers.append(w.trace())
-        if w.shape == (1, 1) or (w.shape[::-1] in open_words and w.shape[0] != w.shape[1]):
-            continue
-        open_words.setdefault(w.shape, []).append(w)
-    numbers += scalars + [a * b for a, b in itertools.combinations_with_replacement(scalars, 2)]
-    spaces = [*open_words.values(), list(dict.fromkeys(numbers))]
-    for space in spaces:
-        if len(space) > CAP:
-            raise BudgetExceeded(
-                f"{flow.name}: {len(space)} candidate words of one shape exceed {CAP}; pass the words to combine as basis=..."
-            )
-    return spaces
+        return _of_scalars(flow, (), relaxing)
+    spaces = by_shape(basis) if basis is not None else candidates(flow)
+    found = [(p, sp.Integer(0)) for space in spaces for p in _invariants_in(flow, space)]
+    if relaxing:
+        found += [pair for space in spaces for pair in relaxing_words(flow, space)]
+    tests = {}
+    if basis is None:
+        for p, status in neuron_invariants(flow):
+            tests[p] = status
+            found.append((p, sp.Integer(0)))
+    words = _select(flow, found, tests, keep=basis is not None)
+    if basis is None and not any(b.shape for b in flow.state):
+        return (*words, *_of_scalars(flow, words, relaxing))
+    return words
 
 
 def _invariants_in(flow: Flow, space: list[Poly]) -> list[Poly]:
-    states = {b.name for b in flow.state}
-    columns = []
-    for p in space:
-        column: dict[Key, sp.Expr] = {}
-        for key, c in ddt(p, flow).items():
-            inner = tuple((n, e) for n, e in key.params if n in states)
-            outer = [
-                sp.Symbol(n, positive=True) ** sp.Rational(e.numerator, e.denominator) for n, e in key.params if n not in states
-            ]
-            row = Key(inner, key.traces, key.word)
-            column[row] = column.get(row, sp.Integer(0)) + sp.Mul(sp.Rational(c.numerator, c.denominator), *outer)
-        columns.append(column)
     out = []
-    for vector in null_vectors(columns):
-        total = zero(space[0].shape)
-        for v, p in zip(vector, space, strict=True):
-            total = total + _coefficient(v) * p
+    for vector in null_vectors(rates(flow, space)):
+        total = combination(vector, space)
         if ddt(total, flow):
             raise CheckFailed(
                 f"{text(total)} was found as conserved quantity of {flow.name}, but its derivative does not vanish"
             )
-        out.append(_gram_first(total))
+        out.append(gram_first(total))
     return out
 
 
-def _coefficient(v: sp.Expr) -> Poly:
-    total = constant(0)
-    for term in sp.Add.make_args(v):
-        c, rest = term.as_coeff_Mul()
-        out = constant(Fraction(int(c.p), int(c.q)))
-        for factor in sp.Mul.make_args(rest):
-            if factor != 1:
-                base, e = factor.as_base_exp()
-                out = out * param(base.name, Fraction(int(e.p), int(e.q)))
-        total = total + out
-    return total
-
-
-def _gram_first(p: Poly) -> Poly:
-    """Sign such that words that begin with a transposed letter (W'W) come with a plus, else the first term does."""
-    if p.shape is None:
-        return p
-    lead = [c for key, c in p.items() if key.word and key.word[0].t]
-    return -p if lead and lead[0] < 0 else p
-
-
-def _select(flow: Flow, found: list[Poly], keep: bool) -> tuple[Conserved, ...]:
+def _select(flow: Flow, found: list[tuple[Poly, sp.Expr]], tests: Mapping[Poly, str], keep: bool) -> tuple[Conserved, ...]:
     """Mark (or drop) quantities that are functions of earlier ones: rank of the Jacobian at a random point."""
-    sizes, values = _random_point(flow, found)
+    sizes, values = _random_point(flow, [p for p, _ in found])
     span = np.zeros((sum(np.size(values[b.name]) for b in flow.state), 0))  # orthonormal gradients of those before
     out = []
-    for p in found:
+    for p, rate in found:
         gradients = _jacobian(flow, p, sizes, values).T
         rest = gradients - span @ (span.T @ gradients)
         left, size, _ = np.linalg.svd(rest - span @ (span.T @ rest), full_matrices=False)
         new = size > 1e-9 * np.abs(gradients).max(initial=1.0)  # entries are random and of order one
         if new.any() or keep:
-            out.append(Conserved(expr=p, status="proved", functionally_independent=bool(new.any())))
+            out.append(Conserved(expr=p, rate=rate, status=tests.get(p, "proved"), functionally_independent=bool(new.any())))
         span = np.hstack([span, left[:, new]])
     return tuple(out)
 
@@ -209,40 +146,23 @@ def _jacobian(flow: Flow, p: Poly, sizes: dict[str, int], values: dict[str, Any]
     return np.stack(columns, axis=1)
 
 
-# Polynomials of elementwise scalar systems ---------------------------------------------------------------------------------
+# Systems of scalars ---------------------------------------------------------------------------------------------------------
 
 
-def _scalar_invariants(flow: Flow, degree: int = 3) -> tuple[Conserved, ...]:
+def _of_scalars(flow: Flow, words: Sequence[Conserved], relaxing: bool) -> tuple[Conserved, ...]:
+    """What polynomials of low degree and Darboux polynomials give besides the words."""
     try:
         system = to_scalar(flow)
     except UnsupportedNode:
         return ()
-    if len(system.states) < 2 or not all(f.is_polynomial(*system.states) for f in system.rhs):
+    symbols = {x.name: x for x in (*system.states, *system.parameters)}
+    found = [made(sp.sympify(to_sympy(c.expr, symbols)), c.rate) for c in words if isinstance(c.expr, Poly)]
+    try:
+        return tuple(_claimed(system, i) for i in invariants_of(system, found, relaxing=relaxing))
+    except UnsupportedNode:  # no rational functions: there is no search for these
         return ()
-    out: list[Conserved] = []
-    known: list[sp.Expr] = []
-    for top in range(1, degree + 1):
-        for expr in _polynomials(system, top):
-            if _independent(system, [*known, expr]):
-                known.append(expr)
-                out.append(Conserved(expr=to_node(expr, system.labels), status="proved"))
-    return tuple(out)
 
 
-def _polynomials(system: ScalarSystem, degree: int) -> list[sp.Expr]:
-    monomials = [
-        sp.Mul(*choice) for d in range(1, degree + 1) for choice in itertools.combinations_with_replacement(system.states, d)
-    ]
-    columns = []
-    for m in monomials:
-        rate = sp.expand(sum(sp.diff(m, x) * f for x, f in zip(system.states, system.rhs, strict=True)))
-        columns.append(dict(sp.Poly(rate, *system.states).terms()) if rate != 0 else {})
-    return [sp.Add(*(c * m for c, m in zip(v, monomials, strict=True))) for v in null_vectors(columns)]
-
-
-def _independent(system: ScalarSystem, exprs: list[sp.Expr]) -> bool:
-    rng = random.Random(5)
-    names = sorted({s for e in exprs for s in e.free_symbols} | set(system.states), key=lambda s: s.name)
-    at = {s: sp.Integer(rng.randint(2, 99)) for s in names}
-    rows = [[sp.diff(e, x).xreplace(at) for x in system.states] for e in exprs]
-    return rank(rows) == len(exprs)
+def _claimed(system: ScalarSystem, i: Invariant) -> Conserved:
+    signs = [Assumption(text=f"{p} > 0; the flow never crosses {p} = 0") for p in i.positive]
+    return Conserved(expr=to_node(i.expr, system.labels), rate=i.rate, status="proved", assumptions=tuple(signs))

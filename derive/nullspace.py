@@ -7,6 +7,7 @@ Imported by `derive.invariants`.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import sympy as sp
 from sympy import QQ
 from sympy.polys.matrices import DomainMatrix
+
+from derive.radicals import rooted, roots_in
 
 
 def null_vectors(columns: Sequence[Mapping[Any, sp.Expr]]) -> tuple[tuple[sp.Expr, ...], ...]:
@@ -23,11 +26,37 @@ def null_vectors(columns: Sequence[Mapping[Any, sp.Expr]]) -> tuple[tuple[sp.Exp
     >>> null_vectors([{"x": a, "y": sp.Integer(2)}, {"x": -a * a, "y": -2 * a}])
     ((a, 1),)
     """
-    if not columns:
-        return ()
     keys = list(dict.fromkeys(k for column in columns for k in column))
     if not keys:
         return tuple(tuple(sp.Integer(int(i == j)) for j in range(len(columns))) for i in range(len(columns)))
+    entries, back = _without_roots(columns)
+    rows = _rows(entries, keys)
+    if all(e.is_Rational for row in rows for e in row.values()):
+        return _vectors(_rational(rows, len(columns)).nullspace(), range(len(columns)), len(columns))
+    support = _support(rows, len(columns))
+    if not support:
+        return ()
+    dense = [[row.get(j, sp.Integer(0)) for j in support] for row in rows]
+    matrix = DomainMatrix.from_list_sympy(len(rows), len(support), dense).to_field().to_sparse()
+    found = _vectors(matrix.nullspace(), support, len(columns))
+    return tuple(tuple(v.xreplace(back) for v in vector) for vector in found) if back else found
+
+
+def _without_roots(
+    columns: Sequence[Mapping[Any, sp.Expr]],
+) -> tuple[list[dict[Any, sp.Expr]], dict[sp.Symbol, sp.Expr]]:
+    """The entries as rational functions: a symbol with roots is a power of a new one."""
+    forward: dict[sp.Symbol, sp.Expr] = {}
+    back: dict[sp.Symbol, sp.Expr] = {}
+    for x, q in roots_in(e for column in columns for e in column.values()).items():
+        g = sp.Dummy(f"{x}_root", positive=True)
+        forward[x], back[g] = g**q, x ** sp.Rational(1, q)
+    if not forward:
+        return [dict(column) for column in columns], {}
+    return [{k: rooted(e, forward) for k, e in column.items()} for column in columns], back
+
+
+def _rows(columns: Sequence[Mapping[Any, sp.Expr]], keys: Sequence[Any]) -> list[dict[int, sp.Expr]]:
     rows: list[dict[int, sp.Expr]] = [{} for _ in keys]
     at = {k: i for i, k in enumerate(keys)}
     for j, column in enumerate(columns):
@@ -37,17 +66,41 @@ def null_vectors(columns: Sequence[Mapping[Any, sp.Expr]]) -> tuple[tuple[sp.Exp
     for row in rows:  # a common factor of a row changes nothing; without parameters the rest is rational
         lead = next(iter(row.values()), sp.Integer(1))
         row.update({j: e / lead for j, e in row.items()})
-    if all(e.is_Rational for row in rows for e in row.values()):
-        entries = {i: {j: QQ(int(e.p), int(e.q)) for j, e in row.items()} for i, row in enumerate(rows) if row}
-        matrix = DomainMatrix(entries, (len(rows), len(columns)), QQ)
-    else:
-        dense = [[row.get(j, sp.Integer(0)) for j in range(len(columns))] for row in rows]
-        matrix = DomainMatrix.from_list_sympy(len(rows), len(columns), dense).to_field().to_sparse()
-    basis = matrix.nullspace().to_dense().to_Matrix()
-    return tuple(_normal(list(basis.row(i))) for i in range(basis.rows))
+    return rows
 
 
-def _normal(vector: list[sp.Expr]) -> tuple[sp.Expr, ...]:
+def _rational(rows: Sequence[Mapping[int, sp.Expr]], width: int) -> DomainMatrix:
+    entries = {i: {j: QQ(int(e.p), int(e.q)) for j, e in row.items() if e != 0} for i, row in enumerate(rows)}
+    return DomainMatrix({i: row for i, row in entries.items() if row}, (len(rows), width), QQ)
+
+
+def _support(rows: Sequence[Mapping[int, sp.Expr]], width: int) -> list[int]:
+    """Columns in which a null vector may have an entry: those of the null space at random integer parameters.
+
+    If there is none the null space is trivial, since the rank at a point is at most the rank. An accident, by which an entry
+    vanishes at the point alone, can lose a vector, but never make a wrong one.
+    """
+    rng = random.Random(17)
+    names = sorted({s for row in rows for e in row.values() for s in e.free_symbols}, key=str)
+    at = {s: sp.Integer(rng.randint(10**6, 10**7)) for s in names}
+    fixed = [{j: e.xreplace(at) for j, e in row.items()} for row in rows]
+    if not all(e.is_Rational for row in fixed for e in row.values()):
+        return list(range(width))
+    basis = _rational(fixed, width).nullspace().to_dense().to_Matrix()
+    return [j for j in range(width) if any(basis[i, j] != 0 for i in range(basis.rows))]
+
+
+def _vectors(basis: DomainMatrix, support: Sequence[int], width: int) -> tuple[tuple[sp.Expr, ...], ...]:
+    """Rows of a basis, normalised, with zeros outside the support."""
+    matrix = basis.to_dense().to_Matrix()
+    out = []
+    for i in range(matrix.rows):
+        entries = dict(zip(support, primitive(list(matrix.row(i))), strict=True))
+        out.append(tuple(entries.get(j, sp.Integer(0)) for j in range(width)))
+    return tuple(out)
+
+
+def primitive(vector: list[sp.Expr]) -> tuple[sp.Expr, ...]:
     """Clear denominators, divide by the content, first entry with a positive leading coefficient."""
     pairs = [sp.fraction(sp.cancel(v)) for v in vector]
     common = reduce(sp.lcm, (d for _, d in pairs), sp.Integer(1))
