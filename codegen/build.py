@@ -182,7 +182,9 @@ def build(flow: Flow) -> Built:
     watch = b.procedure("observables", f"({', '.join(clean(n) for n in flow.observables)}).", seen)
     numbers = tuple(Block(name=n, meaning="a size") for n in b.numbers)
     return Built(
-        program=Program(doc=_doc(flow, b, numbers), helpers=b.helpers.made(), procedures=(rhs, watch)),
+        program=Program(
+            doc=_doc(flow, b, numbers), helpers=b.helpers.made(), procedures=(rhs, watch), averages=b.helpers.averages()
+        ),
         states=flow.state,
         parameters=(*flow.parameters, *numbers),
         observables=tuple(flow.observables),

@@ -12,10 +12,13 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from codegen.program import Expr, Helper, call, mul, num, power, var
+from codegen.functions_signs import is_sign_function
+from codegen.local_averages import identifier, local_average
+from codegen.program import Expr, Helper, Procedure, call, mul, num, power, var
 from derive import indexed as ix
 from derive.errors import UnsupportedNode
 from derive.fn import DERIVATIVES
+from derive.gaussian.local import read
 from derive.tree import Tree, as_fraction
 
 #: Functions that every backend has or brings along; the others are printed as helpers.
@@ -153,17 +156,24 @@ def scalar(node: ix.Node, functions: HelperSet, rename: Mapping[str, str]) -> Ex
 class HelperSet:
     """Helpers that a module needs, in order of first use (a helper stands after those that it calls)."""
 
-    __slots__ = ("_each", "_functions", "_made", "_names", "_scalars")
+    __slots__ = ("_averages", "_each", "_functions", "_made", "_names", "_scalars")
 
     def __init__(self, functions: Mapping[str, Any], names: Any, scalars: tuple[str, ...] = ()):
         self._functions, self._names, self._scalars = functions, names, scalars
         self._made: dict[tuple[str, int], Helper] = {}
         self._each: set[str] = set()
+        self._averages: dict[str, Procedure] = {}
 
     def apply(self, name: str, order: int, args: list[Expr], rename: Mapping[str, str], each: bool = False) -> Expr:
         """``f^(order)(args)``; elementwise if ``each``."""
         if order == 0 and name in PRIMITIVE and name not in self._functions and not each:
             return call(name, *args)
+        if is_sign_function(name):
+            return call(name, *args)
+        if (made := read(name)) is not None:
+            if name not in self._averages:
+                self._averages[name] = local_average(made, self._names.of("average", identifier(made)), self._names, self)
+            return call(self._averages[name].name, *args)
         helper = self.helper(name, order)
         if each:
             self._each.add(helper.name)
@@ -205,6 +215,10 @@ class HelperSet:
         if node.op == "fun" and node.args[0] in self._functions:
             found += self._extra(node.args[0], 0)
         return found
+
+    def averages(self) -> tuple[Procedure, ...]:
+        """Functions for local averages so far."""
+        return tuple(self._averages.values())
 
     def made(self) -> tuple[Helper, ...]:
         """All helpers so far."""

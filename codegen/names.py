@@ -16,7 +16,13 @@ OWN = (
     "t", "np", "math", "numba", "mp", "mpf", "mpmath", "jit", "rhs", "observables", "each", "inverse",
     "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "log", "relu", "sgn", "sin", "sinh", "sqrt", "step", "tan", "tanh",
 )  # fmt: skip
-RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *OWN))
+SIGNS = (
+    "residual", "inv0", "isqrt0", "angle", "angle0", "erf0", "sign4", "path4", "nsign", "limit", "snap", "mean_signs",
+    "conditioned", "determinant", "PAIR", "SNAP", "TOL", "ROUNDING", "NODES", "WEIGHTS",
+    "rounded", *(f"{stem}{n}" for stem in ("signs", "limit", "snap") for n in range(1, 9)),
+    *(f"{stem}{n}" for stem in ("nodes", "weights") for n in (14, 24, 40, 64)),
+)  # fmt: skip
+RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *OWN, *SIGNS))
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

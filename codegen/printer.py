@@ -208,6 +208,8 @@ class Printer:
             return [f"{s.target} += {self.text(s.value)}"]
         if isinstance(s, Comment):
             return [f"# {s.text}"]
+        if isinstance(s, Return) and s.alone:
+            return [f"return {self.text(s.values[0])}"]
         if isinstance(s, Return):
             values = ", ".join(self.text(v) for v in s.values)
             return [f"return ({values},)" if len(s.values) == 1 else f"return ({values})"]

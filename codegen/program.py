@@ -139,9 +139,10 @@ class Comment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """``return (values)``, a tuple."""
+    """``return (values)``, a tuple; ``alone``: one value and no tuple."""
 
     values: tuple[Expr, ...]
+    alone: bool = False
 
 
 Statement: TypeAlias = Assign | SizeOf | Allocate | Store | Increase | Loop | Comment | Return
@@ -183,11 +184,12 @@ class Helper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """Everything that a backend prints."""
+    """Everything that a backend prints; ``averages`` are local averages, functions of numbers that the procedures call."""
 
     doc: str
     helpers: tuple[Helper, ...]
     procedures: tuple[Procedure, ...]
+    averages: tuple[Procedure, ...] = ()
 
 
 def expressions(body: tuple[Statement, ...]) -> Iterator[Expr]:

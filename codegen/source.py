@@ -7,7 +7,9 @@ backend alone, and is the same under every hash seed. Imported by codegen only.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from codegen import functions_signs
 from codegen.printer import Backend, Printer
 from codegen.program import Program
 
@@ -16,12 +18,10 @@ def source(program: Program, backend: Backend) -> str:
     """Source text of the module of a program."""
     printer = Printer(backend, program.helpers)
     functions = [printer.helper(h) for h in program.helpers if h.name not in printer.primitive]
-    functions += [printer.procedure(p) for p in program.procedures]
+    functions += [printer.procedure(p) for p in (*program.averages, *program.procedures)]
     blocks = ["\n".join(lines) for lines in functions]
     code = "\n".join(_without_strings(b) for b in blocks)
-    support = [
-        text for name, text in backend.support.items() if re.search(rf"(?<![\w.]){name}\(", code) or f"({name}, " in code
-    ]
+    support = _needed({**backend.support, **functions_signs.support(backend.name, code)}, code)
     everything = "\n".join([*backend.prelude, *support, code])
     imports = [line for line in backend.imports if not line or _used(line, everything)]
     while imports and not imports[0]:
@@ -38,6 +38,22 @@ def source(program: Program, backend: Backend) -> str:
     for block in (*support, *blocks):
         parts.append("\n\n" + block if block.startswith(("def ", "@")) else "\n" + block)
     return "\n".join(parts) + "\n"
+
+
+def _needed(known: Mapping[str, str], code: str) -> list[str]:
+    """The definitions that the code uses, and those that they use."""
+    found: dict[str, str] = {}
+    while True:
+        text = "\n".join((code, *(_without_strings(t).partition("(")[2] for t in found.values())))
+        more = {key: t for key, t in known.items() if key not in found and any(_called(n, text) for n in key.split(", "))}
+        if not more:
+            return [t for key, t in known.items() if key in found]
+        found.update(more)
+
+
+def _called(name: str, code: str) -> bool:
+    pattern = rf"(?<![\w.]){name}\b" if name.isupper() or name[-2:].isdigit() else rf"(?<![\w.]){name}\("
+    return re.search(pattern, code) is not None or f"({name}, " in code
 
 
 def _used(line: str, code: str) -> bool:

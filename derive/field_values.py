@@ -3,11 +3,11 @@ r"""Trees to index level: every entry of an expression as a function of fields, 
 An N-vector is a list of terms ``coefficient * basis vector`` (rows of weight families, inputs), and is never looked into.
 Products of two N-vectors become scalars, and this is where the order parameters enter:
 
-    V_k . x = sqrt(N) lam_k,     V_k . U_l = N C_kl,     x . x = N var(x) (self-averaging),     x . x' = 0 for independent
+    V_k . x = sqrt(N) lam_k,     V_k . U_l = N C_kl,     x . x = N rho var(x) (self-averaging),     x . x' = 0 for independent
     inputs.
 
 Powers of N are kept as powers of the symbol, so that they can be counted later. Labels of rows are introduced here for the
-first time. Imported by `derive.fields` only.
+first time. Random labels have the value of one outcome. Imported by `derive.fields` only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TypeAlias
 from derive.errors import UnsupportedNode
 from derive.field_calculus import differentiate, powers_of
 from derive.indexed import ONE, PI, ZERO, Index, Node, add, arr, const, fun, kron, mul, power, sum_over
+from derive.labels import Outcome
 from derive.lowered import Function, Lowered
 from derive.overlaps import Overlaps, field_name
 from derive.tree import Tree, as_fraction, names
@@ -54,9 +55,17 @@ class Reader:
     overlaps : Overlaps
         Families of N-vectors and the names of their Gram matrices.
     inputs : mapping name -> Node
-        Gaussian N-vector draws and the variance of their entries.
+        Centred Gaussian N-vector draws x and the limit of |x|^2 / N.
     average : callable(Node) -> Node
         Average over fresh draws, for ``mean``.
+    sizes : mapping dimension -> Node
+        Dimensions that tend to infinity, as multiples of N.
+    means : mapping name -> tree
+        What stands beside the centred input, where it has a mean.
+    outcome : Outcome
+        Values of the random labels.
+    mixture : callable(Reader -> Node) -> Node, or None
+        Average over fresh draws and labels, for ``mean``, if there are several outcomes.
     """
 
     lowered: Lowered
@@ -64,17 +73,21 @@ class Reader:
     overlaps: Overlaps
     inputs: Mapping[str, Node]
     average: Callable[[Node], Node]
+    sizes: Mapping[str, Node]
+    means: Mapping[str, Tree] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=Outcome)
+    mixture: Callable[[Callable[[Reader], Node]], Node] | None = field(default=None, compare=False)
     fresh: count[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
 
     # ------------------------------------------------------------------------------------------------ dimensions
     def is_big(self, dimension: Tree) -> bool:
         """Whether a dimension tends to infinity."""
-        return self.big in names(dimension)
+        return any(n in self.sizes for n in names(dimension))
 
     def label(self, dimension: Tree) -> Index | None:
         """A fresh label for an axis; None for axes of length 1 and of length N."""
         if dimension == 1 or self.is_big(dimension):
-            if dimension not in (1, self.big):
+            if dimension != 1 and dimension not in self.sizes:
                 raise UnsupportedNode(
                     f"{self.lowered.name}: an axis of length {dimension}; use {self.big} itself as the length"
                 )
@@ -115,6 +128,12 @@ class Reader:
         return rule(self, tree, row, col)
 
     def _symbol(self, name: str, row: Index | None, col: Index | None) -> Value:
+        if name in self.sizes:
+            return self.sizes[name]
+        if name in self.outcome.values:
+            return self.value(self.outcome.values[name], row, col)
+        if name in self.outcome.columns:
+            return kron(i, self.outcome.columns[name]) if (i := row or col) else ONE
         shape = self.lowered.shapes.get(name, ())  # a dimension is a number
         if not any(self.is_big(d) for d in shape):
             return arr(name, *(i for i in (row, col) if i))
@@ -122,7 +141,10 @@ class Reader:
             raise UnsupportedNode(
                 f"{name} is neither a family of weight vectors nor a Gaussian input; online_limit treats these only"
             )
-        return (Part(coefficient=ONE, vector=name, index=row or col),)
+        own = Part(coefficient=ONE, vector=name, index=row or col)
+        mean = self.value(self.means[name], None, None) if name in self.means else ()
+        assert isinstance(mean, tuple)
+        return (own, *mean)
 
     def product(self, a: Vector, b: Vector) -> Node:
         """Scalar product of two N-vectors."""
@@ -306,7 +328,19 @@ def _diag(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
 
 
 def _mean(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
+    if r.mixture is not None:
+        return r.mixture(lambda one: one.node(tree[1], row, col))
     return r.average(r.node(tree[1], row, col))
+
+
+def _delta(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
+    a, b = r.scalar(tree[1]), r.scalar(tree[2])
+    if a.op == b.op == "const" or a == b:
+        return ONE if a == b else ZERO
+    raise UnsupportedNode(
+        f"{r._shown(tree)}: the two sides are no numbers; compare a label or a given switch with numbers, "
+        "case(task, {1: ..., 2: ...})"
+    )
 
 
 def _stop(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
@@ -336,6 +370,8 @@ def _grad(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
         for x in sorted(r.inputs)
     ]
     for other, size in r.overlaps.families.items():
+        if not r.overlaps.together(w, other):
+            continue
         j = r.label(size)
         name, swapped = r.overlaps.name(w, other)
         labels = [i for i in ((j, k) if swapped else (k, j)) if i]
@@ -347,5 +383,5 @@ def _grad(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
 _RULES: Mapping[str, Callable[[Reader, Tree, Index | None, Index | None], Value]] = {
     "add": _add, "mul": _mul, "pow": _pow, "matmul": _matmul, "T": _transpose, "trace": _trace, "had": _had, "map": _map,
     "eye": _eye, "ones": _constant(ONE), "zeros": _constant(ZERO), "diag": _diag, "grad": _grad, "mean": _mean, "stop": _stop,
-    "pi": lambda r, tree, row, col: PI,
+    "delta": _delta, "pi": lambda r, tree, row, col: PI,
 }  # fmt: skip

@@ -4,47 +4,91 @@ An update is in the class treated here if every vector V_k of every learned fami
 
     V_k += (1/sqrt N) sum_x F_x(k) x + (1/N) sum_U sum_j G_U(k, j) U_j,        theta += (1/N) H,
 
-where x are Gaussian inputs and F, G, H are of order one: functions of the fields ``V.x = V x / sqrt N``, of noises, of
-overlaps and of O(1) arrays. The powers of N are counted, and any other one is refused with the term that carries it. A
-`FieldRule` is a value: it is printed, compared, averaged (`online_limit`) and sampled (the derivation-time checks). Imported
-by `online_limit`.
+where x are centred Gaussian inputs and F, G, H are of order one: functions of the fields ``V.x = V x / sqrt N``, of noises, of
+overlaps and of O(1) arrays. The powers of N are counted, and any other one is refused with the term that carries it. Random
+labels (`derive.labels`) give one `Branch` for each outcome. A `FieldRule` is a value: it is printed, compared, averaged
+(`online_limit`) and sampled (the derivation-time checks). Imported by `online_limit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from derive.errors import UnsupportedNode
 from derive.field_calculus import powers_of, without_stops
+from derive.field_law import Noise, field_law, gaussian_draws, input_variance, read_noise
 from derive.field_values import Part, Reader, Vector
 from derive.gaussian import expectation_of
-from derive.gaussian.measure import Measure, linear_measure
+from derive.gaussian.measure import Measure
+from derive.gaussian.terms import random
 from derive.indexed import ONE, ZERO, Index, Node, add, arr, const, mul, power, sum_over, text
+from derive.labels import Outcome, label_symbols, outcomes
+from derive.later_blocks import Later, Push, later_block
 from derive.lowered import Draw, Lowered, LoweredUpdate
 from derive.overlaps import Overlaps, field_name, make_overlaps
+from derive.scales import Scale, block_of, scale_of
 from derive.tree import Tree, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """A Gaussian draw of order-one shape: covariance and mean of its entries at two labels."""
+class Branch:
+    """The rule under one outcome of the labels.
 
-    labels: tuple[Index, ...]
-    covariance: Callable[[Index | None, Index | None], Node]
-    mean: Callable[[Index | None], Node]
+    Attributes
+    ----------
+    weight : Node
+        Probability of the outcome, as far as it does not depend on fields.
+    tilt : Node
+        The factor of the probability that depends on fields (a policy); 1 otherwise.
+    inner : tuple of (Index, Node)
+        Places of unit columns and their probabilities.
+    outcome : Outcome
+    inputs : mapping name -> Node
+        Gaussian N-vectors and the variance of their entries.
+    noises : mapping name -> Noise
+    F : mapping family -> mapping input -> Node
+    G : mapping family -> tuple of Push
+    H : mapping state -> Node
+    """
+
+    weight: Node
+    tilt: Node
+    inner: tuple[tuple[Index, Node], ...]
+    outcome: Outcome
+    inputs: Mapping[str, Node]
+    noises: Mapping[str, Noise]
+    F: Mapping[str, Mapping[str, Node]]
+    G: Mapping[str, tuple[Push, ...]]
+    H: Mapping[str, Node]
+    law: Measure
+    reader: Reader
+
+    def is_field(self, node: Node) -> bool:
+        """Whether an ``arr`` node is random: a field or a noise."""
+        return "." in node.args[0] or node.args[0] in self.noises
+
+    def average(self, node: Node) -> Node:
+        """Average over fresh draws under this outcome (and over the places of unit columns), without its weight."""
+        value = expectation_of(mul(self.tilt, node) if self.tilt != ONE else node, self.is_field, self.law)
+        for p, w in self.inner:
+            value = sum_over(p, mul(w, value)) if p in value.free else value
+        return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
-    """``coefficient * family[index]``, summed over ``bound``: one term of G."""
-
-    bound: tuple[Index, ...]
-    coefficient: Node
-    family: str
-    index: Index | None
+def averaged(branches: Sequence[Branch], integrand: Callable[[Branch], Node]) -> Node:
+    """Average over labels, outermost; a value that is the same for all of them stands alone."""
+    groups: dict[Node, list[Node]] = {}
+    for b in branches:
+        groups.setdefault(b.average(integrand(b)), []).append(b.weight)
+    if len(groups) == 1 and all(b.tilt == ONE for b in branches):
+        return next(iter(groups))
+    shared: dict[Node, list[Node]] = {}
+    for value, weights in groups.items():
+        shared.setdefault(add(*weights), []).append(value)
+    return add(*(mul(weight, add(*values)) for weight, values in shared.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,63 +98,97 @@ class FieldRule:
     Attributes
     ----------
     name, big : str
-        Model, and the dimension N that tends to infinity.
+        Model, and the scale N that tends to infinity.
     overlaps : Overlaps
         Families and their Gram matrices.
-    inputs : mapping name -> Node
-        Gaussian N-vectors and the variance of their entries.
-    noises : mapping name -> Noise
     labels : mapping name -> tuple of Index
         Row labels used in F, G (families, learned) and H (states of order one).
-    F : mapping family -> mapping input -> Node
-    G : mapping family -> tuple of Push
-    H : mapping state -> Node
+    branches : tuple of Branch
+        One for each outcome of the labels. If there is one only, its parts are attributes of the rule too.
+    later : tuple of Later
+        The blocks of the update after the first one.
     pace : Node
         1 / (N dt): 1 if the time of one step is 1/N.
+    batch : Node
+        Number of draws that the first block is averaged over.
     """
 
     name: str
     big: str
     overlaps: Overlaps
-    inputs: Mapping[str, Node]
-    noises: Mapping[str, Noise]
     labels: Mapping[str, tuple[Index, ...]]
-    F: Mapping[str, Mapping[str, Node]]
-    G: Mapping[str, tuple[Push, ...]]
-    H: Mapping[str, Node]
+    branches: tuple[Branch, ...]
     pace: Node
-    law: Measure
-    reader: Reader
+    scale: Scale
+    input_blocks: Mapping[str, str]
+    later: tuple[Later, ...] = ()
+    batch: Node = field(default=ONE)
 
-    def is_field(self, node: Node) -> bool:
-        """Whether an ``arr`` node is random: a field or a noise."""
-        return "." in node.args[0] or node.args[0] in self.noises
+    @property
+    def single(self) -> Branch:
+        """The only branch.
+
+        Raises
+        ------
+        UnsupportedNode
+            If there are several outcomes, later blocks or a batch, so that F, G and H of one draw are not the whole rule.
+        """
+        if len(self.branches) != 1 or self.branches[0].inner:
+            shown = "; ".join(b.outcome.shown for b in self.branches)
+            raise UnsupportedNode(f"{self.name}: the rule depends on labels ({shown}); read each outcome in rule.branches")
+        if self.later or self.batch != ONE:
+            raise UnsupportedNode(
+                f"{self.name}: the step is not the first block of one draw (later blocks: {len(self.later)}, batch: "
+                f"{text(self.batch)}); read rule.branches, rule.later and rule.batch"
+            )
+        return self.branches[0]
+
+    @property
+    def F(self) -> Mapping[str, Mapping[str, Node]]:
+        """F of the only branch."""
+        return self.single.F
+
+    @property
+    def G(self) -> Mapping[str, tuple[Push, ...]]:
+        """G of the only branch."""
+        return self.single.G
+
+    @property
+    def H(self) -> Mapping[str, Node]:
+        """H of the only branch."""
+        return self.single.H
+
+    @property
+    def inputs(self) -> Mapping[str, Node]:
+        """Inputs of the only branch and the variance of their entries."""
+        return self.single.inputs
+
+    @property
+    def noises(self) -> Mapping[str, Noise]:
+        """Noises of the only branch."""
+        return self.single.noises
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the only branch."""
+        return self.single.reader
 
     def average(self, node: Node) -> Node:
-        """Average over fresh draws."""
-        return expectation_of(node, self.is_field, self.law)
+        """Average over fresh draws, of the only branch."""
+        return self.single.average(node)
+
+    def ratio(self, x: str) -> Node:
+        """Length of an input in units of N."""
+        return self.scale.ratios[self.input_blocks[x]]
 
     def field(self, family: str, source: str, label: Index | None) -> Node:
         """The field of a vector and an input."""
         return arr(field_name(family, source), *((label,) if label else ()))
 
     def __str__(self) -> str:
-        out = [f"field rule of {self.name} ({self.big} -> oo), fields A.x = A x/sqrt({self.big})"]
-        for a, parts in self.F.items():
-            row = _entry(a, self.labels[a])
-            for x, f in parts.items():
-                out.append(f"  {row} += {self.big}^(-1/2) * {x} * ({text(f)})")
-            for g in self.G[a]:
-                u = _entry(g.family, (g.index,) if g.index else ())
-                sums = "".join(f"Sum_{i.name} " for i in g.bound)
-                out.append(f"  {row} += {self.big}^(-1) * {sums}{u} * ({text(g.coefficient)})")
-        for s, h in self.H.items():
-            out.append(f"  {_entry(s, self.labels[s])} += {self.big}^(-1) * ({text(h)})")
-        return "\n".join(out)
+        from derive.field_text import rule_text
 
-
-def _entry(name: str, labels: tuple[Index, ...]) -> str:
-    return f"{name}[{','.join(i.name for i in labels)}]" if labels else name
+        return rule_text(self)
 
 
 def field_rule(model: Any) -> FieldRule:
@@ -119,8 +197,9 @@ def field_rule(model: Any) -> FieldRule:
     Parameters
     ----------
     model : Model
-        With a one-block `Update`, ``Limit({N: oo})`` for one dimension, standard Gaussian inputs of that length, and any
-        number of weight families with one axis of that length.
+        With an `Update`, a `Limit` in which at least one dimension tends to infinity, Gaussian inputs of that length, labels
+        (`Choice`), and any number of weight families with one axis of that length. Blocks after the first one may normalise
+        or shrink the weights, without draws.
 
     Raises
     ------
@@ -135,36 +214,40 @@ def field_rule(model: Any) -> FieldRule:
       W[k] += N^(-1/2) * x * (-eta*v[k]*erf2'(W.x[k])*(Sum_#0(v[#0]*erf2(W.x[#0])) - Sum_#0(A[#0]*erf2(Wstar.x[#0]))))
     """
     low: Lowered = model.lowered
-    rule, big = _rule(low), _limit(low)
-    learned = {s: _size(low, s, big) for s in low.state if big in _axes(low, s)}
-    fixed = {s: _size(low, s, big) for s in low.given if big in _axes(low, s)}
-    overlaps = make_overlaps(learned, fixed, taken=(*low.shapes, *low.dims))
-    draws = {d.symbols[0]: d for d in low.draws if _checked(d, low)}
-    inputs = {x: d for x, d in draws.items() if big in _axes(low, x)}
-    variances: dict[str, Node] = {}
-    noises: dict[str, Noise] = {}
-    reader: Reader
-    law = linear_measure(
-        lambda a: "." in a.args[0] or a.args[0] in noises,
-        lambda a, b: _covariance(a, b, overlaps, variances, noises),
-        lambda a: noises[a.args[0]].mean((a.args[1] or (None,))[0]) if a.args[0] in noises else ZERO,
-    )
-    reader = Reader(
-        lowered=low, big=big, overlaps=overlaps, inputs=variances,
-        average=lambda e: expectation_of(e, lambda a: "." in a.args[0] or a.args[0] in noises, law),
-    )  # fmt: skip
-    for x, d in draws.items():
-        if x in inputs:
-            variances[x] = _input_variance(d, x, big, reader)
-        else:
-            noises[x] = _noise(d, x, reader)
-    labels, F, G, H = _increments(low, rule, reader, learned)
-    pace = powers_of(power(reader.scalar(rule.dt), -1), big, "dt")
+    rule, scale = _rule(low), scale_of(low)
+    blocks = {s: b for s in (*low.state, *low.given) if (b := block_of(low, s, scale))}
+    learned = {s: _size(low, s, scale) for s in low.state if s in blocks}
+    fixed = {s: _size(low, s, scale) for s in low.given if s in blocks}
+    several = blocks if len(scale.sizes) > 1 else {}
+    overlaps = make_overlaps(learned, fixed, taken=(*low.shapes, *low.dims), blocks=several)
+    draws = gaussian_draws(low)
+    input_blocks = {x: b for x in draws if (b := block_of(low, x, scale))}
+    made: list[Branch] = []
+    found = outcomes(low)
+    mixed = len(found) > 1 or any(o.columns for o in found)
+
+    def mixture(one: Callable[[Reader], Node]) -> Node:
+        return averaged(made, lambda b: one(b.reader))
+
+    openings = [_opening(low, scale, overlaps, draws, input_blocks, o, mixture if mixed else None) for o in found]
+    made += [Branch(**parts, F={}, G={}, H={}) for parts in openings]
+    labels = {s: tuple(i for i in row_labels(low.shapes[s], made[0].reader) if i) for s, _ in rule.blocks[0]}
+    branches = []
+    for parts in openings:
+        _, F, G, H = _increments_of(low, rule, parts["reader"], learned)
+        branches.append(Branch(**parts, F=F, G=G, H=H))
+    made[:] = branches
+    reader = branches[0].reader
+    pace = powers_of(power(reader.scalar(rule.dt), -1), scale.big, "dt")
     if list(pace) != [Fraction(1)]:
-        raise UnsupportedNode(f"{low.name}: the time of one step, dt, must be of order 1/{big}; write Update(..., dt=1/{big})")
+        unit = f"1/{scale.big}" if scale.shown == scale.big else f"1/({scale.shown})"
+        raise UnsupportedNode(
+            f"{low.name}: the time of one step, dt, must be of order 1/{scale.shown}; write Update(..., dt={unit})"
+        )
+    later = tuple(later_block(low, block, n, reader, row_labels) for n, block in enumerate(rule.blocks[1:], start=2))
     return FieldRule(
-        name=low.name, big=big, overlaps=overlaps, inputs=dict(variances), noises=noises, labels=labels, F=F, G=G, H=H,
-        pace=pace[Fraction(1)], law=law, reader=reader,
+        name=low.name, big=scale.big, overlaps=overlaps, labels=labels, branches=tuple(branches), pace=pace[Fraction(1)],
+        scale=scale, input_blocks=input_blocks, later=later, batch=_batch(low, rule, reader),
     )  # fmt: skip
 
 
@@ -175,95 +258,72 @@ def _rule(low: Lowered) -> LoweredUpdate:
             f"{low.name}: online_limit needs an Update with dt=1/N; for a Rate use gradient_flow, or as_updates(model, "
             "eta) to make it one"
         )
-    if len(low.rule.blocks) != 1:
-        raise UnsupportedNode(
-            f"{low.name}: an Update of {len(low.rule.blocks)} blocks uses one input several times within a step; write "
-            "it as one block"
-        )
-    if low.rule.batch != 1:
-        raise UnsupportedNode(f"{low.name}: batch={low.rule.batch}; online_limit treats one sample per step, set batch=1")
     return low.rule
 
 
-def _limit(low: Lowered) -> str:
-    infinite = [name for name, value in (low.limit[0] if low.limit else ()) if value == ("oo",) and isinstance(name, str)]
-    if len(infinite) != 1:
-        raise UnsupportedNode(
-            f"{low.name}: online_limit needs exactly one dimension that tends to infinity (found {infinite}); write "
-            f"limit=Limit({{N: oo}})"
-        )
-    return infinite[0]
+def _batch(low: Lowered, rule: LoweredUpdate, reader: Reader) -> Node:
+    if any(n in reader.sizes for n in names(rule.batch)):
+        raise UnsupportedNode(f"{low.name}: batch={rule.batch} tends to infinity; use noise='none' for an infinite batch")
+    if any(low.roles.get(n) not in ("given", "ratio", None) for n in names(rule.batch)):
+        raise UnsupportedNode(f"{low.name}: batch={rule.batch} is not fixed; use a number or a given symbol")
+    return reader.scalar(rule.batch)
 
 
-def _axes(low: Lowered, name: str) -> tuple[str, ...]:
-    return tuple(n for d in low.shapes[name] for n in names(d))
-
-
-def _size(low: Lowered, name: str, big: str) -> Tree:
+def _size(low: Lowered, name: str, scale: Scale) -> Tree:
     rows, cols = low.shapes[name]
-    if (rows == big) == (cols == big):
-        raise UnsupportedNode(f"{name} has shape ({rows}, {cols}); a family of vectors has exactly one axis of length {big}")
-    return cols if rows == big else rows
+    return cols if rows in scale.sizes else rows
 
 
-def _checked(draw: Draw, low: Lowered) -> bool:
-    shown = ", ".join(draw.symbols)
-    if draw.law != "Normal":
-        raise UnsupportedNode(f"{shown} has the law {draw.law}; online_limit averages over Normal draws only")
-    if draw.once:
-        raise UnsupportedNode(
-            f"{shown} is drawn once per run; online_limit needs fresh draws at every step, drop once=True or make it given"
-        )
-    return True
+def _opening(
+    low: Lowered, scale: Scale, overlaps: Overlaps, draws: Mapping[str, Draw], input_blocks: Mapping[str, str],
+    outcome: Outcome, mixture: Callable[[Callable[[Reader], Node]], Node] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Laws and reader under one outcome: everything of a `Branch` but its increments."""
+    variances: dict[str, Node] = {}
+    lengths: dict[str, Node] = {}
+    noises: dict[str, Noise] = {}
+    law = field_law(overlaps, variances, noises)
+    means = {x: low.inline(d.mean) for x, d in draws.items() if x in input_blocks and d.mean is not None}
+    reader = Reader(
+        lowered=low, big=scale.big, overlaps=overlaps, inputs=lengths, sizes=scale.sizes, means=means, outcome=outcome,
+        average=lambda e: expectation_of(e, lambda a: "." in a.args[0] or a.args[0] in noises, law), mixture=mixture,
+    )  # fmt: skip
+    for x, d in draws.items():
+        if x in input_blocks:
+            variances[x] = input_variance(d, x, reader)
+            lengths[x] = mul(scale.ratios[input_blocks[x]], variances[x])
+        else:
+            noises[x] = read_noise(d, x, reader)
 
+    def is_field(a: Node) -> bool:
+        return "." in a.args[0] or a.args[0] in noises
 
-def _input_variance(draw: Draw, x: str, big: str, reader: Reader) -> Node:
-    if draw.mean is not None:
-        raise UnsupportedNode(f"{x} has a mean; online_limit treats centred inputs only, subtract the mean")
-    if draw.shapes[x][1] != 1:
-        raise UnsupportedNode(
-            f"{x} has {draw.shapes[x][1]} columns; online_limit treats one input column per draw, write one vector for each"
-        )
-    cov = draw.cov
-    if cov is None or cov == ("eye", big):
-        return ONE
-    if isinstance(cov, tuple) and cov[0] == "mul" and cov[-1] == ("eye", big):
-        return mul(*(reader.scalar(reader.lowered.inline(s)) for s in cov[1:-1]))
-    raise UnsupportedNode(
-        f"{x} has a covariance that is not a number times the identity; whiten the input, or use gradient_flow"
-    )
-
-
-def _noise(draw: Draw, x: str, reader: Reader) -> Noise:
-    shape = draw.shapes[x]
-    if shape and shape[1] != 1:
-        raise UnsupportedNode(
-            f"{x} has {shape[1]} columns; online_limit treats numbers and columns as noises, write one column for each"
-        )
-    cov = None if draw.cov is None else reader.lowered.inline(draw.cov)
-    mean = None if draw.mean is None else reader.lowered.inline(draw.mean)
-    default = ("eye", shape[0]) if shape else 1
-    for tree in (cov, mean):
-        if tree is not None and any(reader.lowered.roles.get(n) == "draw" for n in names(tree)):
-            raise UnsupportedNode(f"{x}: its law depends on another draw; online_limit treats independent noises only")
-    label = reader.label(shape[0]) if shape else None
-    return Noise(
-        labels=(label,) if label else (),
-        covariance=lambda i, j: reader.node(default if cov is None else cov, i, j),
-        mean=lambda i: ZERO if mean is None else reader.node(mean, i, None),
-    )
-
-
-def _covariance(a: Node, b: Node, overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Node:
-    (p, i), (q, j) = ((n.args[0], (n.args[1] or (None,))[0]) for n in (a, b))
-    if p in noises or q in noises:
-        return noises[p].covariance(i, j) if p == q else ZERO
-    (v, x), (u, y) = p.split("."), q.split(".")
-    return mul(variances[x], overlaps.entry(v, i, u, j)) if x == y else ZERO
+    weights = [reader.scalar(low.inline(w)) for w in outcome.weights]
+    inner = []
+    for p, probs in outcome.inner:
+        w = power(arr(p.family), -1) if probs is None else reader.node(low.inline(probs), p, None)
+        if random(w, is_field):
+            raise UnsupportedNode(
+                f"{low.name}: the probabilities of {outcome.shown} depend on fields; list the values, "
+                "Choice(s, (v1, v2), (p1, p2))"
+            )
+        inner.append((p, w))
+    return {
+        "weight": mul(*(w for w in weights if not random(w, is_field))),
+        "tilt": mul(*(w for w in weights if random(w, is_field))),
+        "inner": tuple(inner), "outcome": outcome, "inputs": variances, "noises": noises, "law": law, "reader": reader,
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------- the increments
 def _increments(low: Lowered, rule: LoweredUpdate, reader: Reader, learned: Mapping[str, Tree]) -> tuple[Any, Any, Any, Any]:
+    """Labels, F, G, H of a rule of one block and one draw."""
+    if len(rule.blocks) != 1 or rule.batch != 1 or label_symbols(low):
+        raise UnsupportedNode(f"{low.name}: labels, a batch or several blocks; F, G and H of one draw are not the whole step")
+    return _increments_of(low, rule, reader, learned)
+
+
+def _increments_of(low: Lowered, rule: LoweredUpdate, reader: Reader, learned: Mapping[str, Tree]) -> tuple[Any, Any, Any, Any]:
     labels: dict[str, tuple[Index, ...]] = {}
     F: dict[str, dict[str, Node]] = {}
     G: dict[str, tuple[Push, ...]] = {}

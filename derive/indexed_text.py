@@ -68,7 +68,8 @@ def _factor_text(node: Node) -> str:
 FUNCTIONS: Mapping[str, Callable[..., sp.Expr]] = {
     "asin": sp.asin, "exp": sp.exp, "log": sp.log, "tanh": sp.tanh, "sin": sp.sin, "cos": sp.cos, "sgn": sp.sign, "abs": sp.Abs,
     "erf2": lambda z: sp.erf(z / sp.sqrt(2)), "relu": lambda z: sp.Max(z, 0), "step": sp.Heaviside, "sq": lambda z: z**2,
-    "sqrt": sp.sqrt, "inv": lambda z: 1 / z,
+    "sqrt": sp.sqrt, "inv": lambda z: 1 / z, "residual": lambda v, root: sp.Max(v, 0),
+    "angle": lambda c, va, vb: sp.asin(c / sp.sqrt(va * vb)),
 }  # fmt: skip
 
 

@@ -3,12 +3,13 @@ r"""Order-parameter equations of one-pass learning in high dimension.
 For a step  V_p += (1/sqrt N) sum_x F_p,x x + (1/N) sum_r G_pr V_r,  theta += H / N  (see `derive.fields`), the overlaps
 C_pq = V_p . V_q / N concentrate as N grows and obey, in time alpha = steps / N,
 
-    dC_pq/dalpha = sum_x E[F_p,x lam_q,x] + sum_r E[G_pr] C_rq + (p <-> q) + sum_x var(x) E[F_p,x F_q,x],     dtheta/dalpha =
-    E[H].
+    dC_pq/dalpha = sum_x E[F_p,x lam_q,x] + sum_r E[G_pr] C_rq + (p <-> q) + sum_x rho_x var(x) E[F_p,x F_q,x] / B,
+    dtheta/dalpha = E[H],
 
-The last sum is the noise of stochastic gradient descent; ``noise="none"`` drops it (gradient flow of the population). The
-averages are taken by `derive.gaussian`, once for all sizes of the families. Imported by users, by the catalogue and by the
-command line.
+with rho_x N the length of the input x and B the batch; averages over labels are outermost, and later blocks act as in
+`derive.later_blocks`. The last sum is the noise of stochastic gradient descent; ``noise="none"`` drops it (gradient flow of the
+population). The averages are taken by `derive.gaussian`, once for all sizes of the families. Imported by users, by
+the catalogue and by the command line.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ import sympy as sp
 
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.field_calculus import powers_of, without_stops
-from derive.fields import FieldRule, field_rule
-from derive.indexed import ZERO, Index, Node, add, arrays, mul, substitute, sum_over, text
+from derive.fields import Branch, FieldRule, averaged, field_rule
+from derive.gaussian.local import rung_text
+from derive.indexed import ZERO, Index, Node, add, arrays, mul, power, substitute, sum_over, text
+from derive.labels import label_symbols, switches
+from derive.later_blocks import after, in_effect
 from derive.system import Assumption, Block, Flow, Step
+from derive.tree import Tree, children, names, rebuild
 
 
 def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
@@ -66,27 +71,28 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
     if noise not in ("sgd", "none"):
         raise InvalidSpec(f"online_limit: noise={noise!r}; write 'sgd' for the finite step, 'none' for the population flow")
     rule = field_rule(model)
-    state, rhs = _overlap_equations(rule, noise)
-    for name, h in rule.H.items():
-        shape = _shape(model.lowered.shapes[name])
-        state.append(Block(name=name, shape=shape, indices=rule.labels[name], meaning="state of order one"))
-        rhs[name] = mul(rule.pace, rule.average(h))
+    low = model.lowered
+    rates = first_block(rule, noise)
+    state = _blocks(rule, low, rates)
+    rhs = {name: node for name, (_, node) in rates.items()}
+    for later in in_effect(rule.later):
+        rhs = after(rule.overlaps, later, {n: (rates[n][0], node) for n, node in rhs.items()}, rule.pace)
     for name in rhs:
         _free_of(rhs[name], rule, f"d {name}/dalpha")
-    observables = _observables(model.lowered, rule)
+    observables = _observables(low, rule)
     flow = Flow(
         name=rule.name,
         state=tuple(state),
         rhs=rhs,
-        parameters=_parameters(model.lowered, rule, state, (*rhs.values(), *observables.values())),
+        parameters=_parameters(low, rule, state, (*rhs.values(), *observables.values())),
         observables=observables,
-        time=f"alpha = steps/{rule.big}"
+        time=f"alpha = steps/{rule.scale.shown if rule.scale.shown == rule.big else f'({rule.scale.shown})'}"
         if rule.pace.op == "const"
         else f"time of the update, {text(rule.pace)}/{rule.big} steps per unit",
         assumptions=_assumptions(rule, noise),
         steps=_steps(rule, noise),
-        rungs=dict.fromkeys((*rhs, *observables), "exact"),
-        symbols=_symbols(model.lowered, rule),
+        rungs={name: rung_text(node) for name, node in {**observables, **rhs}.items()},
+        symbols=_symbols(low, rule),
         source=model,
     )
     from derive.online_check import checked
@@ -94,11 +100,13 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
     return checked(flow, rule, noise)
 
 
-def drift(rule: FieldRule, a: str, i: Index | None, b: str, j: Index | None) -> Node:
+def drift(rule: FieldRule, branch: Branch, a: str, i: Index | None, b: str, j: Index | None) -> Node:
     """Mean of N d(a_i . b_j)/N per step from the move of ``a`` alone, as an integrand (not yet averaged)."""
-    f = [mul(relabel(rule, a, i, force), rule.field(b, x, j)) for x, force in rule.F[a].items()]
+    f = [
+        mul(relabel(rule, a, i, force), rule.field(b, x, j)) for x, force in branch.F[a].items() if rule.overlaps.together(a, b)
+    ]
     g = []
-    for push in rule.G[a]:
+    for push in branch.G[a]:
         body = mul(
             relabel(rule, a, i, push.coefficient), rule.overlaps.entry(push.family, _moved(rule, a, i, push.index), b, j)
         )
@@ -117,48 +125,64 @@ def _moved(rule: FieldRule, family: str, i: Index | None, label: Index | None) -
     return i if label is not None and label in rule.labels[family] else label
 
 
-def step_noise(rule: FieldRule, a: str, i: Index | None, b: str, j: Index | None) -> Node:
+def step_noise(rule: FieldRule, branch: Branch, a: str, i: Index | None, b: str, j: Index | None) -> Node:
     """Integrand of the term that is quadratic in the step."""
-    shared = [x for x in rule.F[a] if x in rule.F[b]]
-    return add(*(mul(rule.inputs[x], relabel(rule, a, i, rule.F[a][x]), relabel(rule, b, j, rule.F[b][x])) for x in shared))
+    f, g = branch.F[a], branch.F[b]
+    square = [mul(rule.ratio(x), branch.inputs[x], relabel(rule, a, i, f[x]), relabel(rule, b, j, g[x])) for x in f if x in g]
+    return mul(power(rule.batch, -1), add(*square))
 
 
 def overlap_labels(rule: FieldRule, a: str, b: str) -> tuple[Index | None, Index | None]:
     """Labels of the two axes of an overlap."""
-    taken = (*rule.reader.lowered.shapes, *rule.reader.lowered.dims)
-    letters = iter([c for c in "klmnpqrs" if c not in taken])
+    low = rule.branches[0].reader.lowered
+    letters = iter([c for c in "klmnpqrs" if c not in (*low.shapes, *low.dims)])
     i, j = (None if d == 1 else Index(next(letters), str(d)) for d in (rule.overlaps.families[a], rule.overlaps.families[b]))
     return i, j
 
 
-def integrand(rule: FieldRule, a: str, b: str, noise: str) -> tuple[tuple[Index, ...], Node]:
-    """Labels and integrand of the right-hand side of an overlap."""
+def integrand(rule: FieldRule, branch: Branch, a: str, b: str, noise: str) -> tuple[tuple[Index, ...], Node]:
+    """Labels and integrand of the right-hand side of an overlap, without the blocks after the first."""
     i, j = overlap_labels(rule, a, b)
     terms = []
-    if a in rule.F:
-        terms.append(drift(rule, a, i, b, j))
-    if b in rule.F:
-        terms.append(drift(rule, b, j, a, i))
-    if noise == "sgd" and a in rule.F and b in rule.F:
-        terms.append(step_noise(rule, a, i, b, j))
+    if a in branch.F:
+        terms.append(drift(rule, branch, a, i, b, j))
+    if b in branch.F:
+        terms.append(drift(rule, branch, b, j, a, i))
+    if noise == "sgd" and a in branch.F and b in branch.F:
+        terms.append(step_noise(rule, branch, a, i, b, j))
     return tuple(x for x in (i, j) if x), mul(rule.pace, add(*terms))
 
 
-def _overlap_equations(rule: FieldRule, noise: str) -> tuple[list[Block], dict[str, Node]]:
-    state: list[Block] = []
-    rhs: dict[str, Node] = {}
+def first_block(rule: FieldRule, noise: str) -> dict[str, tuple[tuple[Index, ...], Node]]:
+    """Labels and right-hand sides of the first block alone: averages over fresh draws and labels."""
+    out = {}
     for (a, b), name in rule.overlaps.names.items():
-        if rule.overlaps.kind(a, b) == "fixed":
-            continue
-        indices, body = integrand(rule, a, b, noise)
-        state.append(
-            Block(
-                name=name, shape=tuple(i.family for i in indices), indices=indices, symmetric=a == b and len(indices) == 2,
-                meaning=f"overlap {a} . {b} / {rule.big}",
-            )
-        )  # fmt: skip
-        rhs[name] = rule.average(body)
-    return state, rhs
+        if rule.overlaps.kind(a, b) != "fixed":
+            labels, _ = integrand(rule, rule.branches[0], a, b, noise)
+            out[name] = (labels, averaged(rule.branches, lambda c, a=a, b=b: integrand(rule, c, a, b, noise)[1]))  # type: ignore[misc]
+    low = rule.branches[0].reader.lowered
+    for s in (n for n in low.state if n not in rule.overlaps.families):
+        labels = rule.labels[s] if s in rule.labels else next(x.labels[s] for x in rule.later if s in x.labels)
+        step = averaged(rule.branches, lambda c, s=s: c.H[s]) if s in rule.labels else ZERO  # type: ignore[misc]
+        out[s] = (labels, mul(rule.pace, step))
+    return out
+
+
+def _blocks(rule: FieldRule, low: Any, rates: dict[str, tuple[tuple[Index, ...], Node]]) -> list[Block]:
+    pairs = {name: pair for pair, name in rule.overlaps.names.items()}
+    out = []
+    for name, (indices, _) in rates.items():
+        if name in pairs:
+            a, b = pairs[name]
+            out.append(
+                Block(
+                    name=name, shape=tuple(i.family for i in indices), indices=indices,
+                    symmetric=a == b and len(indices) == 2, meaning=f"overlap {a} . {b} / {rule.scale.shown}",
+                )
+            )  # fmt: skip
+        else:
+            out.append(Block(name=name, shape=_shape(low.shapes[name]), indices=indices, meaning="state of order one"))
+    return out
 
 
 def _shape(shape: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -178,15 +202,26 @@ def _free_of(node: Node, rule: FieldRule, where: str) -> Node:
 
 def _observables(low: Any, rule: FieldRule) -> dict[str, Node]:
     out: dict[str, Node] = {}
+    drawn = label_symbols(low)
     for name, tree in low.observe:
         tree = low.inline(tree)
         if low.shape(tree):
             raise UnsupportedNode(f"observable {name} is a matrix; online_limit follows numbers, observe its trace or norm")
-        node = _free_of(without_stops(rule.reader.scalar(tree)), rule, f"observable {name}")
-        if any(n in rule.noises or "." in n for n in arrays(node)):
+        reader = rule.branches[0].reader
+        node = _free_of(without_stops(reader.scalar(tree)), rule, f"observable {name}")
+        outside = _outside_means(tree)
+        if any(n in rule.branches[0].noises or "." in n for n in arrays(node)) or any(n in drawn for n in names(outside)):
             raise UnsupportedNode(f"observable {name} depends on the input of one step; write mean(...) around it")
         out[name] = node
     return out
+
+
+def _outside_means(tree: Tree) -> Tree:
+    """The tree with every average replaced by a number."""
+    if isinstance(tree, tuple) and tree[0] == "mean":
+        return 1
+    parts = children(tree)
+    return rebuild(tree, tuple(_outside_means(p) for p in parts)) if parts else tree
 
 
 def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node, ...]) -> tuple[Block, ...]:
@@ -199,15 +234,18 @@ def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node
         if name in overlaps:
             a, b = overlaps[name]
             sizes = tuple(d for d in (rule.overlaps.families[a], rule.overlaps.families[b]) if d != 1)
-            meaning = f"overlap {a} . {b} / {rule.big}, fixed"
+            meaning = f"overlap {a} . {b} / {rule.scale.shown}, fixed"
             out.append(Block(name=name, shape=sizes, symmetric=a == b and len(sizes) == 2, meaning=meaning))
         else:
-            out.append(Block(name=name, shape=_shape(low.shapes[name]), meaning="given"))
+            weight = name not in low.shapes  # of a switch
+            out.append(
+                Block(name=name, shape=() if weight else _shape(low.shapes[name]), meaning="weight" if weight else "given")
+            )
     return tuple(out)
 
 
 def _symbols(low: Any, rule: FieldRule) -> dict[str, sp.Basic]:
-    out = {name: s for name, s in low.symbols.items() if name not in rule.overlaps.families and name not in rule.inputs}
+    out = {name: s for name, s in low.symbols.items() if name not in rule.overlaps.families and name not in rule.input_blocks}
     for (a, b), name in rule.overlaps.names.items():
         sizes = [low.symbols[d] if isinstance(d, str) else d for d in (rule.overlaps.families[a], rule.overlaps.families[b])]
         out[name] = sp.Symbol(name, real=True) if sizes == [1, 1] else sp.MatrixSymbol(name, *sizes)
@@ -222,13 +260,31 @@ def _assumptions(rule: FieldRule, noise: str) -> tuple[Assumption, ...]:
             text=f"{big} -> oo" + (f" with {', '.join(sizes)} of order one." if sizes else "."), remedy="compare sizes N and 4N"
         ),
         Assumption(
-            text=f"One pass: a fresh input {', '.join(rule.inputs)} ~ N(0, var I) at each step.", remedy="do not reuse samples"
+            text=f"One pass: a fresh input {', '.join(rule.input_blocks)} ~ N(mean, var I) at each step."
+            if any(c.reader.means for c in rule.branches)
+            else f"One pass: a fresh input {', '.join(rule.input_blocks)} ~ N(0, var I) at each step.",
+            remedy="do not reuse samples",
         ),
         Assumption(
             text=f"Overlaps start at values of order one (not 1/sqrt({big})).",
             remedy="start with order-one overlaps when comparing",
         ),
     ]
+    for s, values in switches(rule.branches[0].reader.lowered).items():
+        shown = " + ".join(text(c.weight) for c in rule.branches) if len(rule.branches) == len(values) else f"those of {s}"
+        out.append(
+            Assumption(
+                text=f"{s} takes one of the values that it is compared with: the weights add up to 1 ({shown}).",
+                remedy=f"bind {s} in a Phase and use phases(model)",
+            )
+        )
+    if any(later.projection for later in rule.later):
+        out.append(
+            Assumption(
+                text="The state starts on the manifold that the later block of the update maps to.",
+                remedy="apply that block once to the initial state",
+            )
+        )
     if noise == "none":
         out.append(
             Assumption(
@@ -239,7 +295,7 @@ def _assumptions(rule: FieldRule, noise: str) -> tuple[Assumption, ...]:
 
 
 def _steps(rule: FieldRule, noise: str) -> tuple[Step, ...]:
-    names = ", ".join(f"{name} = {a} . {b} / {rule.big}" for (a, b), name in rule.overlaps.names.items())
+    names = ", ".join(f"{name} = {a} . {b} / {rule.scale.shown}" for (a, b), name in rule.overlaps.names.items())
     quadratic = " + (terms quadratic in the step)" if noise == "sgd" else ""
     return (
         Step(title="update in its fields", detail=str(rule)),
@@ -247,6 +303,6 @@ def _steps(rule: FieldRule, noise: str) -> tuple[Step, ...]:
         Step(title="drift of the overlaps", detail=f"dC_pq = E[F_p lam_q] + E[G_pr] C_rq + (p <-> q){quadratic}"),
         Step(
             title="Gaussian averages",
-            detail="condition on Gaussian factors, Stein's lemma, arcsine law of two signs; all exact",
+            detail="condition on Gaussian factors, Stein's lemma, averages of signs",
         ),
     )

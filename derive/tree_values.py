@@ -77,6 +77,7 @@ _SIMPLE: Mapping[str, Any] = {
     "T": np.transpose, "trace": np.trace, "pow": lambda a, b: a**b, "eye": lambda n: np.eye(int(n)),
     "ones": lambda n, m: np.ones((int(n), int(m))), "zeros": lambda n, m: np.zeros((int(n), int(m))),
     "diag": lambda v: np.diag(np.ravel(v)), "inv": np.linalg.inv, "det": np.linalg.det,
+    "delta": lambda i, j: float(i == j),
 }  # fmt: skip
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import sympy as sp
 
 from derive.errors import ShapeMismatch, UnsupportedNode
-from derive.gaussian.ladder import expectation
+from derive.gaussian.local import ERRORS, RUNGS, rung, rung_text
 from derive.gaussian.measure import Measure, linear_measure
+from derive.gaussian.product import product_average
 from derive.gaussian.terms import Fields, close, expand
 from derive.indexed import Node, add, arr, const, evaluate, mul
 
@@ -30,7 +31,7 @@ class Average:
     value : SymPy expression or float
         Exact and symbolic for a symbolic covariance; a number for a numerical one.
     rung : str
-        ``"exact"`` or ``"quadrature"``.
+        ``"exact"``, ``"1-D integral"``, ``"2-D integral"`` or ``"quadrature"``.
     error : float
         Stated absolute error; 0 for the exact rung (rounding excepted).
     domain : str
@@ -43,8 +44,11 @@ class Average:
     domain: str
 
 
-def expectation_of(node: Node, fields: Fields, law: Measure) -> Node:
+def expectation_of(node: Node, fields: Fields, law: Measure, *, numbers: bool = True) -> Node:
     """Average of a node over its Gaussian fields: expanded, averaged term by term, summed up again.
+
+    With ``numbers`` false the result is a formula; otherwise it may hold local averages (`derive.gaussian.local`), which are
+    functions of numbers.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def expectation_of(node: Node, fields: Fields, law: Measure) -> Node:
     """
     groups: dict[Any, Node] = {}
     for term in expand(node, fields):
-        value = expectation(law, term.factors)
+        value = product_average(law, term.factors, numbers=numbers)
         whole = close(term.bound, mul(term.coefficient, value))
         groups[len(groups)] = whole
     return add(*groups.values())
@@ -118,7 +122,7 @@ def average(expression: Any, fields: Sequence[sp.Symbol], cov: Any, mean: Any = 
         m = [arr(f"#m{i}") if means[i] else const(0) for i in range(n)]
     law = linear_measure(is_field, lambda a, b: c[place[a.args[0]]][place[b.args[0]]], lambda a: m[place[a.args[0]]])
     if symbolic:
-        value = to_sympy(expectation_of(node, is_field, law))
+        value = to_sympy(expectation_of(node, is_field, law, numbers=False))
         return Average(value=value, rung="exact", error=0.0, domain="every positive semidefinite covariance")
     return _numerical(node, names, is_field, law, np.asarray(cov, float), np.asarray(means, float))
 
@@ -128,16 +132,18 @@ def _numerical(node: Node, names: Sequence[str], is_field: Fields, law: Measure,
 
     n = len(names)
     values = {f"#C{i}_{j}": cov[i, j] for i in range(n) for j in range(i, n)} | {f"#m{i}": mean[i] for i in range(n)}
+    exact: Node | None
     try:
         exact = expectation_of(node, is_field, law)
     except UnsupportedNode:
+        exact = None  # the last rung of the ladder, with its stated error
+    if exact is None or rung(exact) == 3:
         try:
             value, error = quadrature(lambda f: evaluate(node, dict(zip(names, f, strict=True)), {}, NUMPY), cov, mean)
         except KeyError as missing:
             raise UnsupportedNode(
                 f"average: {missing.args[0]!r} has no value and is not a function of derive.fn; substitute numbers for "
-                "all symbols "
-                "except the fields"
+                "all symbols except the fields"
             ) from None
         return Average(value=value, rung="quadrature", error=error, domain="smooth functions of the fields")
     with np.errstate(all="ignore"):
@@ -145,7 +151,7 @@ def _numerical(node: Node, names: Sequence[str], is_field: Fields, law: Measure,
             value = float(evaluate(exact, values, {}, NUMPY))
         except KeyError as missing:
             raise UnsupportedNode(f"average: the symbol {missing.args[0]!r} has no value; substitute a number") from None
-    return Average(value=value, rung="exact", error=0.0, domain="this covariance")
+    return Average(value=value, rung=RUNGS[rung(exact)], error=ERRORS[rung(exact)], domain="this covariance")
 
 
-__all__ = ["Average", "average", "expectation_of"]
+__all__ = ["Average", "average", "expectation_of", "rung_text"]

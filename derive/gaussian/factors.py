@@ -9,7 +9,8 @@ with an independent xi for each factor. Everything that has a closed form is a s
     delta_s, s = 1/(2c).
 
 A derivative is written with primes, ``erf2'``, and is found by the product rule: x' = 1, sgn_s' = 2 delta_s,
-delta_s' = -x delta_s / s. Any other function of one field stays as it is (kind ``smooth``), for the quadrature.
+delta_s' = -x delta_s / s. Functions of one field stand in products under their names (kind ``fun``) until they are opened;
+those without a pattern (tanh, ...) stay as they are, for the quadrature.
 Imported by the Gaussian averages only.
 """
 
@@ -40,7 +41,7 @@ PATTERNS: dict[str, Pattern] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Factor:
-    """One factor of an integrand: ``kind`` (delta, sgn, smooth, x), softness, function name if smooth, slot."""
+    """One factor of an integrand: ``kind`` (delta, fun, sgn, x), softness, function name if fun, slot."""
 
     kind: str
     softness: Fraction
@@ -108,12 +109,14 @@ def pattern_of(name: str) -> Pattern | None:
     return pattern
 
 
-def of_function(name: str, slot: Node) -> list[tuple[Node, tuple[Factor, ...]]]:
-    """A function of one slot as a list of (coefficient, factors)."""
-    pattern = pattern_of(name)
+def opened(f: Factor) -> list[tuple[Node, tuple[Factor, ...]]] | None:
+    """A factor as a list of (coefficient, primitives of its slot); None if it is not made of them."""
+    if f.kind != "fun":
+        return [(ONE, (f,))]
+    pattern = pattern_of(f.function)
     if pattern is None:
-        return [(ONE, (factor("smooth", slot, function=name),))]
-    return [(const(c), tuple(factor(kind, slot, s) for kind, s in primitives)) for c, primitives in pattern]
+        return None
+    return [(const(c), tuple(factor(kind, f.slot, s) for kind, s in primitives)) for c, primitives in pattern]
 
 
 def gaussian_bump(slot: Node, c: Fraction) -> tuple[Node, tuple[Factor, ...]]:

@@ -6,8 +6,18 @@ slots and the mean of one. Conditioning on ``t + sqrt(s) xi = 0`` gives a child 
 
     V = C_tt + s,   C'_ab = C_ab - C_at C_bt / V,   m'_a = m_a - C_at m_t / V.
 
-For s = 0 the slot t itself becomes a constant, exactly, and variances are kept from falling below zero by rounding (fields may
-coincide): ``relu(V)`` is the variance. Imported by the Gaussian averages and by `online_limit`.
+For s = 0 the slot t itself becomes a constant, exactly, and a variance that is zero but for rounding (fields may coincide) is
+zero: ``residual(V, C_aa)``.
+
+A *guarded* law allows several exact conditions on fields that may coincide. Its values are limits of C + epsilon N, where
+N = diag(C) (a small independent noise on every field) and epsilon -> 0: an inverse of a vanishing residual variance is zero,
+and where signs of vanishing variance are left they are averaged over the first order of their covariance in epsilon, which is
+carried along:
+
+    N'_ab = N_ab - (N_at C_bt + C_at N_bt) / V + C_at C_bt N_tt / V^2.
+
+Single terms of a Stein expansion depend on the direction of the limit; their sum does not, if all use the same direction.
+Imported by the Gaussian averages and by `online_limit`.
 """
 
 from __future__ import annotations
@@ -36,11 +46,20 @@ class Measure:
         The mean of a slot.
     hard : bool
         Some slot was conditioned exactly (softness 0) on the way here.
+    guarded : bool
+        Several exact conditions are allowed; inverses are guarded and limits taken.
+    root : Measure or None
+        The law before all conditions; None if this is it.
+    drift : callable(slot, slot) -> Node, or None
+        N of a guarded law; None at the root, where it is diag(C).
     """
 
     covariance: Callable[[Slot, Slot], Node]
     average: Callable[[Slot], Node]
     hard: bool = False
+    guarded: bool = False
+    root: Measure | None = None
+    drift: Callable[[Slot, Slot], Node] | None = None
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def cov(self, a: Slot, b: Slot) -> Node:
@@ -57,6 +76,20 @@ class Measure:
         if a not in self.memo:
             self.memo[a] = self.average(a)
         found: Node = self.memo[a]
+        return found
+
+    def variance(self, a: Slot) -> Node:
+        """Variance of a slot before all conditions."""
+        return (self.root or self).cov(a, a)
+
+    def noise(self, a: Slot, b: Slot) -> Node:
+        """First order of the covariance in a small independent noise on every field."""
+        if self.drift is None:
+            return self.cov(a, a) if a == b else ZERO
+        key = ("noise", *((b, a) if b.order < a.order else (a, b)))
+        if key not in self.memo:
+            self.memo[key] = self.drift(*key[1:])
+        found: Node = self.memo[key]
         return found
 
     def condition(self, t: Slot, softness: Fraction) -> Measure:
@@ -76,22 +109,46 @@ class Measure:
             raise UnsupportedNode(
                 f"delta({text(t)}): the field is constant, so its delta function has no value; soften the step function"
             )
-        inverse = power(v, -1)
+        guard = self.guarded and not softness
+        inverse = fun("inv0", v, self.variance(t)) if guard else power(v, -1)
 
         def covariance(a: Slot, b: Slot) -> Node:
             if not softness and t in (a, b):
                 return ZERO
             rest = add(self.cov(a, b), mul(const(-1), self.cov(a, t), self.cov(b, t), inverse))
-            return fun("relu", rest) if not softness and a == b and self.cov(a, t) != ZERO else rest
+            if not softness and not guard and a == b and self.cov(a, t) != ZERO:
+                return fun("residual", rest, self.cov(a, a))
+            return rest
 
         def average(a: Slot) -> Node:
             if not softness and a == t:
                 return ZERO
             return add(self.mean(a), mul(const(-1), self.cov(a, t), self.mean(t), inverse))
 
-        child = Measure(covariance=covariance, average=average, hard=self.hard or not softness)
+        def drift(a: Slot, b: Slot) -> Node:
+            if not softness and t in (a, b):
+                return ZERO
+            mixed = add(mul(self.noise(a, t), self.cov(b, t)), mul(self.noise(b, t), self.cov(a, t)))
+            square = mul(self.cov(a, t), self.cov(b, t), self.noise(t, t), power(inverse, 2))
+            return add(self.noise(a, b), mul(const(-1), mixed, inverse), square)
+
+        child = Measure(
+            covariance=covariance, average=average, hard=self.hard or not softness, guarded=self.guarded,
+            root=self.root or self, drift=drift,
+        )  # fmt: skip
         self.memo[key] = child
         return child
+
+    def shift(self, t: Slot) -> Measure:
+        """The law tilted by ``exp(t)``: means grow by the covariance with t."""
+        key = ("shift", t)
+        if key not in self.memo:
+            self.memo[key] = Measure(
+                covariance=self.cov, average=lambda a: add(self.mean(a), self.cov(a, t)), hard=self.hard, guarded=self.guarded,
+                root=self.root, drift=self.drift,
+            )  # fmt: skip
+        shifted: Measure = self.memo[key]
+        return shifted
 
 
 def linear_measure(fields: Fields, covariance: Callable[[Node, Node], Node], average: Callable[[Node], Node]) -> Measure:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.errors import BudgetExceeded, UnsupportedNode
+from derive.gaussian.signs import angle, angle0, erf0, inv0, isqrt0, residual, sign4
 
 Array = NDArray[np.float64]
 POINTS = 1_500_000
@@ -91,12 +92,25 @@ def _bump(z: Any) -> Any:
     return np.sqrt(2 / np.pi) * np.exp(-np.square(z) / 2)
 
 
+class _Named(dict[str, Any]):
+    """Functions by name; local averages and signs of any number of fields are made when they are asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        from derive.gaussian.evaluation import function
+
+        found = function(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
 #: NumPy versions of the named functions and of their derivatives, for `derive.indexed.evaluate`.
-NUMPY: Mapping[str, Any] = {
+NUMPY: Mapping[str, Any] = _Named({
     "pi": np.pi, "asin": lambda z: np.arcsin(np.clip(z, -1.0, 1.0)), "exp": np.exp, "log": np.log, "tanh": np.tanh,
     "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt, "abs": np.abs, "sgn": np.sign, "step": lambda z: np.heaviside(z, 0.0),
     "relu": lambda z: np.maximum(z, 0.0), "sq": np.square, "inv": lambda z: 1.0 / z, "erf2": _erf2, "erf2'": _bump,
     "erf2''": lambda z: -z * _bump(z), "tanh'": _sech2, "tanh''": lambda z: -2 * np.tanh(z) * _sech2(z),
     "relu'": lambda z: np.heaviside(z, 0.0), "abs'": np.sign, "sq'": lambda z: 2.0 * z, "sq''": lambda z: 2.0 + 0.0 * z,
     "sin'": np.cos, "cos'": lambda z: -np.sin(z), "exp'": np.exp, "log'": lambda z: 1.0 / z,
-}  # fmt: skip
+    "inv0": inv0, "residual": residual, "isqrt0": isqrt0, "angle": angle, "angle0": angle0, "erf0": erf0, "sign4": sign4,
+})  # fmt: skip

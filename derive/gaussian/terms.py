@@ -15,8 +15,8 @@ from itertools import count, permutations
 from typing import TypeAlias
 
 from derive.errors import BudgetExceeded, UnsupportedNode
-from derive.gaussian.factors import Factor, factor, gaussian_bump, of_function
-from derive.indexed import ONE, Index, Node, mul, substitute, sum_over, text
+from derive.gaussian.factors import Factor, factor, gaussian_bump
+from derive.indexed import ONE, ZERO, Index, Node, add, const, mul, substitute, sum_over, text
 
 #: Says whether an ``arr`` node is a Gaussian field.
 Fields: TypeAlias = Callable[[Node], bool]
@@ -67,7 +67,7 @@ def _expand(node: Node, fields: Fields, fresh: count[int], tag: str) -> list[Ter
             for t in _expand(substitute(body, {i: label}), fields, fresh, tag)
         ]
     if node.op == "fun":
-        return _function(node)
+        return _function(node, fields)
     parts = list(node.args)
     if node.op == "pow":
         base, e = node.args
@@ -93,27 +93,60 @@ def _times(a: Term, b: Term) -> Term:
     )
 
 
-def _function(node: Node) -> list[Term]:
+def _function(node: Node, fields: Fields) -> list[Term]:
     name, *args = node.args
     if len(args) != 1:
         raise UnsupportedNode(f"{text(node)}: a function of several fields has no closed average; use functions of one field")
-    bump = _bump(name, args[0])
-    pairs = [bump] if bump else of_function(name, args[0])
-    return [Term(bound=(), coefficient=c, factors=tuple(sorted(fs))) for c, fs in pairs]
+    made = _exponential(args[0], fields) if name == "exp" else None
+    c, factors = made or (ONE, (factor("fun", args[0], function=name),))
+    return [Term(bound=(), coefficient=c, factors=tuple(sorted(factors)))]
 
 
-def _bump(name: str, argument: Node) -> tuple[Node, tuple[Factor, ...]] | None:
-    """``exp(-c z^2)`` with a rational c > 0."""
-    if name != "exp":
+def _exponential(argument: Node, fields: Fields) -> tuple[Node, tuple[Factor, ...]] | None:
+    """``exp(-u^T A u + b.u + c)`` with rational positive semidefinite A as Gaussian factors times one exponential of a form."""
+    linear: list[Node] = []
+    square: dict[tuple[Node, Node], Fraction] = {}
+    slots: dict[Node, None] = {}
+    for part in argument.args if argument.op == "add" else (argument,):
+        for t in expand(part, fields):
+            degree = len(t.factors)
+            if any(f.kind != "x" for f in t.factors) or degree > 2:
+                return None
+            if degree < 2:
+                continue
+            if t.bound or t.coefficient.op != "const":
+                return None
+            a, b = (f.slot for f in t.factors)
+            slots.update({a: None, b: None})
+            for pair in ((a, b), (b, a)):
+                square[pair] = square.get(pair, Fraction(0)) - t.coefficient.args[0] / 2
+        if all(len(t.factors) < 2 for t in expand(part, fields)):
+            linear.append(part)
+        elif any(len(t.factors) < 2 for t in expand(part, fields)):
+            return None
+    bumps = _squares(square, list(slots))
+    if bumps is None:
         return None
-    c, rest = (
-        (argument.args[0].args[0], mul(*argument.args[1:]))
-        if argument.op == "mul" and argument.args[0].op == "const"
-        else (Fraction(1), argument)
-    )
-    if c < 0 and rest.op == "pow" and rest.args[1] == 2:
-        return gaussian_bump(rest.args[0], -c)
-    return None
+    rest = add(*linear)
+    fixed = () if rest == ZERO else (factor("fun", rest, function="exp"),)
+    return mul(*(c for c, _ in bumps)), (*(f for _, fs in bumps for f in fs), *fixed)
+
+
+def _squares(A: dict[tuple[Node, Node], Fraction], slots: list[Node]) -> list[tuple[Node, tuple[Factor, ...]]] | None:
+    """``exp(-u^T A u)`` as a product of Gaussians of single forms, by completing squares; None if A is not positive."""
+    out: list[tuple[Node, tuple[Factor, ...]]] = []
+    while slots:
+        t = next((s for s in slots if A.get((s, s), 0) > 0), None)
+        if t is None:
+            return None if any(A.get((a, b), 0) for a in slots for b in slots) else out
+        d = A[t, t]
+        row = {s: A.get((s, t), Fraction(0)) / d for s in slots}
+        for a in slots:
+            for b in slots:
+                A[a, b] = A.get((a, b), Fraction(0)) - d * row[a] * row[b]
+        slots.remove(t)
+        out.append(gaussian_bump(add(*(mul(const(q), s) for s, q in row.items())), d))
+    return out
 
 
 def close(bound: tuple[Index, ...], body: Node) -> Node:

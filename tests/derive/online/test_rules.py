@@ -9,7 +9,7 @@ from derive.errors import CheckFailed, DerivationError, InvalidSpec, Unsupported
 from derive.fields import field_rule
 from derive.gaussian.quadrature import NUMPY
 from derive.indexed import const, evaluate, mul
-from derive.laws import Choice, Normal
+from derive.laws import Choice, Marginal, Normal
 from derive.library_teacher import teacher_student
 from derive.model import Model
 from derive.nodes import grad, mean, stop
@@ -208,13 +208,18 @@ REFUSED = {
     "wrong dt": (lambda: perceptron(eta / sqrt(N) * HEBB, dt=Rational(1, 10)), r"write Update\(..., dt=1/N\)"),
     "elementwise in N": (lambda: perceptron(eta / N * dot(b, fn.tanh(x)) * x), r"elementwise functions of such vectors"),
     "fixed draw": (lambda: perceptron(eta / sqrt(N) * HEBB, data=(Normal(x, once=True),)), r"needs fresh draws at every step"),
-    "input with a mean": (lambda: perceptron(eta / sqrt(N) * HEBB, data=(Normal(x, mean=b),)), r"subtract the mean"),
-    "a draw that is not normal": (
-        lambda: perceptron(eta / sqrt(N) * y * HEBB, data=(Normal(x), Choice(y, (1, -1)))),
-        r"Normal draws only",
+    "a mean of order one in every entry": (
+        lambda: perceptron(eta / sqrt(N) * HEBB, data=(Normal(x, mean=b),)),
+        r"argument of sgn mixes|argument of sgn is of order N",
     ),
-    "tanh": (lambda: teacher_student("tanh"), r"no closed form.*use fn.erf2"),
-    "four steps": (lambda: teacher_student("relu"), r"coinciding fields is not covered"),
+    "a draw that is neither normal nor a label": (
+        lambda: perceptron(eta / sqrt(N) * y * HEBB, data=(Normal(x), Marginal(y, moments={2: 1}))),
+        r"Normal draws and over labels \(Choice\) only",
+    ),
+    "label drawn once": (
+        lambda: perceptron(eta / sqrt(N) * y * HEBB, data=(Normal(x), Choice(y, (1, -1), once=True))),
+        r"needs fresh draws at every step",
+    ),
 }
 
 
@@ -236,9 +241,9 @@ def test_rules_without_an_update_and_limits_without_n_are_refused():
         online_limit(finite)
     blocks = Model(
         name="blocks", state=(w,), given=(b,), data=(Normal(x),), limit=Limit({N: oo}),
-        learn=Update({w: w + dot(b, x) * x / N}, {w: w / sqrt(norm2(w))}, dt=1 / N),
+        learn=Update({w: w + dot(b, x) * x / N}, {w: w + dot(w, x) * x / N}, dt=1 / N),
     )  # fmt: skip
-    with pytest.raises(UnsupportedNode, match="one block"):
+    with pytest.raises(UnsupportedNode, match=r"uses the draw x again.*one block"):
         online_limit(blocks)
 
 
@@ -250,6 +255,11 @@ def test_observables_must_be_averages_of_order_one():
         online_limit(perceptron(step, observe={"n": norm2(w)}))
     flow = online_limit(perceptron(step, observe={"n": norm2(w) / N}))
     assert repr(flow.observables["n"]) == "Q"
+
+
+def test_functions_without_a_closed_form_name_their_rung():
+    flow = online_limit(teacher_student("tanh", train="readout", noise=False))
+    assert "quadrature" in flow.rungs["v"]
 
 
 def test_noise_word_and_teacher_words_are_checked():
@@ -277,6 +287,7 @@ def test_a_wrong_field_rule_is_caught_at_derivation_time():
     flow, rule = online_limit(model), field_rule(model)
     from dataclasses import replace
 
-    wrong = replace(rule, F={"W": {"x": mul(const(-1), rule.F["W"]["x"])}})
+    (branch,) = rule.branches
+    wrong = replace(rule, branches=(replace(branch, F={"W": {"x": mul(const(-1), rule.F["W"]["x"])}}),))
     with pytest.raises(CheckFailed, match="one step of the spec"):
         checked(flow, wrong, "sgd")

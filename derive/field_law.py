@@ -1,0 +1,137 @@
+r"""The law of fields and noises given the outcome of the labels: variances of inputs, moments of noises, one `Measure`.
+
+    Cov(V_p . x, U_q . x') = delta_xx' var(x) C_pq,      noises independent of the inputs and of each other.
+
+Means of inputs are not in this law: ``x = mean + centred x`` is inserted where x is read, so a mean of a field is an overlap.
+Imported by the extraction of the field rule only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from derive.errors import UnsupportedNode
+from derive.field_values import Reader
+from derive.gaussian.measure import Measure, linear_measure
+from derive.indexed import ONE, ZERO, Index, Node, add, mul
+from derive.labels import is_label, label_symbols
+from derive.lowered import Draw, Lowered
+from derive.overlaps import Overlaps
+from derive.tree import Tree, names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """A Gaussian draw of order-one shape: covariance and mean of its entries at two labels."""
+
+    labels: tuple[Index, ...]
+    covariance: Callable[[Index | None, Index | None], Node]
+    mean: Callable[[Index | None], Node]
+
+
+def gaussian_draws(low: Lowered) -> dict[str, Draw]:
+    """The Normal draws by symbol.
+
+    Raises
+    ------
+    UnsupportedNode
+        If a draw is neither Normal nor a label, or is drawn once per run.
+    """
+    out = {}
+    for draw in low.draws:
+        if is_label(draw):
+            continue
+        shown = ", ".join(draw.symbols)
+        if draw.law != "Normal":
+            raise UnsupportedNode(
+                f"{shown} has the law {draw.law}; online_limit averages over Normal draws and over labels (Choice) only"
+            )
+        if draw.once:
+            raise UnsupportedNode(
+                f"{shown} is drawn once per run; online_limit needs fresh draws at every step, drop once=True or make it given"
+            )
+        out[draw.symbols[0]] = draw
+    return out
+
+
+def field_law(overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Measure:
+    """The law of linear forms in fields and noises; the mappings may be filled later."""
+    return linear_measure(
+        lambda a: "." in a.args[0] or a.args[0] in noises,
+        lambda a, b: _covariance(a, b, overlaps, variances, noises),
+        lambda a: noises[a.args[0]].mean((a.args[1] or (None,))[0]) if a.args[0] in noises else ZERO,
+    )
+
+
+def _covariance(a: Node, b: Node, overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Node:
+    (p, i), (q, j) = ((n.args[0], (n.args[1] or (None,))[0]) for n in (a, b))
+    if p in noises or q in noises:
+        return noises[p].covariance(i, j) if p == q else ZERO
+    (v, x), (u, y) = p.split("."), q.split(".")
+    return mul(variances[x], overlaps.entry(v, i, u, j)) if x == y else ZERO
+
+
+def input_variance(draw: Draw, x: str, reader: Reader) -> Node:
+    """Variance of the entries of an input.
+
+    Raises
+    ------
+    UnsupportedNode
+        If the input has several columns, or a covariance that is no multiple of the identity.
+    """
+    if draw.shapes[x][1] != 1:
+        raise UnsupportedNode(
+            f"{x} has {draw.shapes[x][1]} columns; online_limit treats one input column per draw, write one vector for each"
+        )
+    if draw.cov is None:
+        return ONE
+    return _multiple(reader.lowered.inline(draw.cov), x, draw.shapes[x][0], reader)
+
+
+def _multiple(cov: Tree, x: str, dimension: Tree, reader: Reader) -> Node:
+    """s of ``s * identity``."""
+    if cov == ("eye", dimension):
+        return ONE
+    if isinstance(cov, tuple) and cov[0] == "add":
+        return add(*(_multiple(part, x, dimension, reader) for part in cov[1:]))
+    if isinstance(cov, tuple) and cov[0] == "mul" and cov[-1] == ("eye", dimension):
+        return mul(*(reader.scalar(s) for s in cov[1:-1]))
+    raise UnsupportedNode(
+        f"{x} has a covariance that is not a number times the identity; whiten the input, or use gradient_flow"
+    )
+
+
+def read_noise(draw: Draw, x: str, reader: Reader) -> Noise:
+    """Law of a noise of order one.
+
+    Raises
+    ------
+    UnsupportedNode
+        If it has several columns, or its law depends on another Gaussian draw.
+    """
+    low = reader.lowered
+    shape = draw.shapes[x]
+    if shape and shape[1] != 1:
+        raise UnsupportedNode(
+            f"{x} has {shape[1]} columns; online_limit treats numbers and columns as noises, write one column for each"
+        )
+    cov = None if draw.cov is None else low.inline(draw.cov)
+    mean = None if draw.mean is None else low.inline(draw.mean)
+    default = ("eye", shape[0]) if shape else 1
+    labels = label_symbols(low)
+    for tree in (cov, mean):
+        if tree is not None and any(low.roles.get(n) == "draw" and n not in labels for n in names(tree)):
+            raise UnsupportedNode(
+                f"{x}: its law depends on another Gaussian draw; online_limit treats independent noises, add the other draw "
+                "in `let` instead"
+            )
+    label = reader.label(shape[0]) if shape else None
+    return Noise(
+        labels=(label,) if label else (),
+        covariance=lambda i, j: reader.node(default if cov is None else cov, i, j),
+        mean=lambda i: ZERO if mean is None else reader.node(mean, i, None),
+    )
+
+
+__all__ = ["Noise", "field_law", "gaussian_draws", "input_variance", "read_noise"]
