@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from derive.errors import DerivationError
-from derive.system import ClosedForm, Conserved, Flow, Reduction
+from derive.system import ClosedForm, ConservedQuantity, Flow, Reduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Derivation:
         "gradient flow" or "order parameters".
     model : Model
     flow : Flow
-    conserved : tuple of Conserved
+    conserved : tuple of ConservedQuantity
     reductions : tuple of Reduction
         Each of ``flow``, every one further than the one before.
     closed_form : ClosedForm or None
@@ -41,7 +41,7 @@ class Derivation:
     kind: str
     model: Any
     flow: Flow
-    conserved: tuple[Conserved, ...] = ()
+    conserved: tuple[ConservedQuantity, ...] = ()
     reductions: tuple[Reduction, ...] = ()
     closed_form: ClosedForm | None = None
     refusals: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def _is_update(model: Any) -> bool:
     return isinstance(model.lowered.rule, LoweredUpdate)
 
 
-def _conserved(flow: Flow, refusals: list[str]) -> tuple[Conserved, ...]:
+def _conserved(flow: Flow, refusals: list[str]) -> tuple[ConservedQuantity, ...]:
     from derive.invariants import conserved
 
     try:

@@ -5,9 +5,12 @@ Imported by the printers only.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 WIDTH = 110
+LATEX_WIDTH = 100  # letters seen in one row of a formula
+TOKEN = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[{}]|[{}]| [+-] ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +74,42 @@ def _item(text: str) -> str:
 
 
 def _aligned(formula: str | None) -> str:
-    """The first equality sign becomes the place of alignment."""
+    """The first equality sign becomes the place of alignment; a long sum goes on in new lines, indented."""
     assert formula is not None
-    return formula.replace("=", "&=", 1)
+    rows = _rows(formula)
+    return " \\\\\n".join([rows[0].replace("=", "&=", 1), *(rf"&\quad {row}" for row in rows[1:])])
+
+
+def _rows(formula: str) -> list[str]:
+    """Break long LaTeX before the signs of its outermost sum."""
+    if _width(formula) <= LATEX_WIDTH or "=" not in formula:
+        return [formula]
+    pieces, depth, begin, start = [], 0, 0, formula.index("=") + 2
+    for found in TOKEN.finditer(formula):
+        token = found.group()
+        depth += (token in ("{", r"\left")) - (token in ("}", r"\right"))
+        if token in (" + ", " - ") and depth == 0 and found.start() > start:
+            pieces.append(formula[begin : found.start()])
+            begin = found.start() + 1
+    pieces.append(formula[begin:])
+    rows: list[str] = []
+    for piece in pieces:
+        if rows and _width(rows[-1] + piece) <= LATEX_WIDTH:
+            rows[-1] += " " + piece
+        else:
+            rows.append(piece)
+    return rows
+
+
+def _width(formula: str) -> int:
+    """Letters that are seen, roughly: a fraction counts as both of its parts."""
+    return len(
+        re.sub(
+            r"[{}^_\s]|\\(left|right|frac|operatorname|mathrm)",
+            "",
+            re.sub(r"\\(?!left|right|frac|op|ma)[A-Za-z]+", "x", formula),
+        )
+    )
 
 
 def _wrap(line: str) -> str:

@@ -25,7 +25,7 @@ from derive.indexed import replace as replace_leaves
 from derive.indexed_text import to_sympy as node_to_sympy
 from derive.level_set import after, carried, level_set, reduced_flow
 from derive.scalar import ScalarSystem, to_node, to_scalar, value
-from derive.system import Assumption, Block, Conserved, Flow, Reduction, Step
+from derive.system import Assumption, Block, ConservedQuantity, Flow, Reduction, Step
 
 __all__ = ["eliminate", "scalar_expression"]
 
@@ -39,7 +39,7 @@ def eliminate(system: Flow | Reduction, invariant: Any, state: Any, *, name: str
     ----------
     system : Flow or Reduction
         At matrix level the state must be a number.
-    invariant : Conserved, or a SymPy expression of the states
+    invariant : ConservedQuantity, or a SymPy expression of the states
         Of a Reduction it may also be one of the full flow.
     state : SymPy symbol or name
         What the relation is solved for.
@@ -92,8 +92,8 @@ def _check_names(flow: Flow, x: str, name: str, root: int) -> None:
 
 
 def scalar_expression(system: ScalarSystem, e: Any) -> sp.Expr:
-    """An expression of the states, given as Conserved, Node, Poly or SymPy, in the symbols of the scalar system."""
-    e = e.expr if isinstance(e, Conserved) else e
+    """An expression of the states, given as ConservedQuantity, Node, Poly or SymPy, in the symbols of the scalar system."""
+    e = e.expr if isinstance(e, ConservedQuantity) else e
     symbols = {s.name: s for s in (*system.states, *system.parameters)}
     if isinstance(e, Node):
         plain = replace_leaves(e, lambda leaf: arr(leaf.args[0]))

@@ -20,7 +20,7 @@ from derive.errors import InvalidSpec, UnsupportedNode
 from derive.evaluate import evaluate
 from derive.level_set import level_set, reduced_flow
 from derive.poly import Poly, constant, monomial, param, power, text
-from derive.system import Assumption, Block, Conserved, Flow, Reduction, Step
+from derive.system import Assumption, Block, ConservedQuantity, Flow, Reduction, Step
 from derive.tree import names as tree_names
 from derive.word_space import state_poly
 from derive.words import Key, is_ones
@@ -79,7 +79,7 @@ def _poly(e: Any) -> Poly:
 def _read(flow: Flow, invariant: Any) -> Poly:
     from derive.completion_read import read_wanted
 
-    e = invariant.expr if isinstance(invariant, Conserved) else invariant
+    e = invariant.expr if isinstance(invariant, ConservedQuantity) else invariant
     return e if isinstance(e, Poly) else read_wanted(flow, [e])[0].poly
 
 

@@ -120,7 +120,7 @@ class _Derivation:
             parameters=blocks_of(lowered, self.parameter_names(shown), self.tags, made=self.made(shown)),
             observables=observables,
             functions=self.used(shown),
-            time="in the unit of the rates",
+            time="t, in the unit of the rates",
             assumptions=assumptions_of(lowered, self.read),
             steps=tuple(self.steps),
             symbols=dict(lowered.symbols),

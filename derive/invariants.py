@@ -30,7 +30,7 @@ from derive.poly import Poly, atom, constant, text
 from derive.relaxing import relaxing_words
 from derive.scalar import ScalarSystem, to_node, to_scalar
 from derive.shapes import size_of
-from derive.system import Assumption, Conserved, Flow
+from derive.system import Assumption, ConservedQuantity, Flow
 from derive.tree import names as tree_names
 from derive.word_space import as_coefficient, by_shape, candidates, combination, gram_first, rates, state_poly
 from derive.words import Atom
@@ -38,7 +38,7 @@ from derive.words import Atom
 __all__ = ["as_coefficient", "conserved", "state_poly"]
 
 
-def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool = False) -> tuple[Conserved, ...]:
+def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool = False) -> tuple[ConservedQuantity, ...]:
     """Conserved quantities of a flow in a space of candidates.
 
     Parameters
@@ -53,7 +53,7 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool
 
     Returns
     -------
-    tuple of Conserved
+    tuple of ConservedQuantity
         In a fixed order, coefficients without a common factor.
 
     Raises
@@ -99,7 +99,9 @@ def _invariants_in(flow: Flow, space: list[Poly]) -> list[Poly]:
     return out
 
 
-def _select(flow: Flow, found: list[tuple[Poly, sp.Expr]], tests: Mapping[Poly, str], keep: bool) -> tuple[Conserved, ...]:
+def _select(
+    flow: Flow, found: list[tuple[Poly, sp.Expr]], tests: Mapping[Poly, str], keep: bool
+) -> tuple[ConservedQuantity, ...]:
     """Mark (or drop) quantities that are functions of earlier ones: rank of the Jacobian at a random point."""
     sizes, values = _random_point(flow, [p for p, _ in found])
     span = np.zeros((sum(np.size(values[b.name]) for b in flow.state), 0))  # orthonormal gradients of those before
@@ -110,7 +112,9 @@ def _select(flow: Flow, found: list[tuple[Poly, sp.Expr]], tests: Mapping[Poly, 
         left, size, _ = np.linalg.svd(rest - span @ (span.T @ rest), full_matrices=False)
         new = size > 1e-9 * np.abs(gradients).max(initial=1.0)  # entries are random and of order one
         if new.any() or keep:
-            out.append(Conserved(expr=p, rate=rate, status=tests.get(p, "proved"), functionally_independent=bool(new.any())))
+            out.append(
+                ConservedQuantity(expr=p, rate=rate, status=tests.get(p, "proved"), functionally_independent=bool(new.any()))
+            )
         span = np.hstack([span, left[:, new]])
     return tuple(out)
 
@@ -149,7 +153,7 @@ def _jacobian(flow: Flow, p: Poly, sizes: dict[str, int], values: dict[str, Any]
 # Systems of scalars ---------------------------------------------------------------------------------------------------------
 
 
-def _of_scalars(flow: Flow, words: Sequence[Conserved], relaxing: bool) -> tuple[Conserved, ...]:
+def _of_scalars(flow: Flow, words: Sequence[ConservedQuantity], relaxing: bool) -> tuple[ConservedQuantity, ...]:
     """What polynomials of low degree and Darboux polynomials give besides the words."""
     try:
         system = to_scalar(flow)
@@ -163,6 +167,6 @@ def _of_scalars(flow: Flow, words: Sequence[Conserved], relaxing: bool) -> tuple
         return ()
 
 
-def _claimed(system: ScalarSystem, i: Invariant) -> Conserved:
+def _claimed(system: ScalarSystem, i: Invariant) -> ConservedQuantity:
     signs = [Assumption(text=f"{p} > 0; the flow never crosses {p} = 0") for p in i.positive]
-    return Conserved(expr=to_node(i.expr, system.labels), rate=i.rate, status="proved", assumptions=tuple(signs))
+    return ConservedQuantity(expr=to_node(i.expr, system.labels), rate=i.rate, status="proved", assumptions=tuple(signs))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from math import isfinite
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -104,6 +105,11 @@ class Choice:
         if self.probs is not None and all(isinstance(p, (int, float, sp.Rational)) for p in self.probs):
             from derive.lower import exact  # exact sum: 0.1 + 0.2 + 0.7 is 1
 
+            for p in self.probs:
+                if isinstance(p, float) and not isfinite(p):
+                    raise InvalidSpec(
+                        f"Choice({self.symbol}): the probability {p} is not finite; give numbers that add up to 1"
+                    )
             parts = [exact(p) if isinstance(p, float) else sp.Rational(p) for p in self.probs]
             if any(p < 0 for p in parts) or sum(sp.Rational(p.numerator, p.denominator) for p in parts) != 1:
                 raise InvalidSpec(
@@ -151,6 +157,10 @@ class Marginal:
             raise InvalidSpec(
                 f"Marginal({self.symbol}): give exactly one of values, moments, transform; found {given or 'none'}"
             )
+        for word in ("values", "probs"):
+            given_word = getattr(self, word)
+            if given_word is not None and not isinstance(given_word, (tuple, list)):
+                raise InvalidSpec(f"Marginal({self.symbol}): give {word} as a tuple, for instance {word}=(0, 1)")
         if self.values is not None and self.probs is not None and len(self.values) != len(self.probs):
             raise InvalidSpec(f"Marginal({self.symbol}): {len(self.values)} values need as many probabilities")
         if self.probs is not None and self.values is None:

@@ -14,7 +14,7 @@ from derive.composite import mentions
 from derive.errors import InvalidSpec
 from derive.indexed import Node, arrays, replace
 from derive.poly import Poly
-from derive.system import Assumption, Block, Conserved, Expression, Flow, Reduction, Step
+from derive.system import Assumption, Block, ConservedQuantity, Expression, Flow, Reduction, Step
 
 Number = Callable[[Mapping[str, Any]], Any]
 
@@ -84,7 +84,7 @@ def level_set(flow: Flow, reduced: Flow, lift: Mapping[str, Expression], level: 
 
 def carried(outer: Reduction, invariant: Any) -> Any:
     """A conserved quantity of the full flow on the manifold of a reduction; others are left as they are."""
-    e = invariant.expr if isinstance(invariant, Conserved) else invariant
+    e = invariant.expr if isinstance(invariant, ConservedQuantity) else invariant
     old = {b.name for b in outer.full.state}
     lift = {n: p for n, p in outer.lift.items() if n in old}
     if isinstance(e, Poly) and any(mentions(e, n) for n in old):

@@ -216,7 +216,10 @@ def _unknown(e: sp.Basic) -> str:
 
 
 def _pow(c: Collector, e: sp.Basic) -> Tree:
-    return ("pow", c.raw(e.args[0]), c.raw(e.args[1]))
+    power = e.args[1]
+    if (power.is_Rational and abs(power) > 64) or (power.is_number and power.is_integer and not power.is_Integer):
+        raise InvalidSpec(f"the power {power} of {e.args[0]} is too large to be expanded; powers of numbers go up to 64")
+    return ("pow", c.raw(e.args[0]), c.raw(power))
 
 
 def _matmul(c: Collector, e: sp.Basic) -> Tree:

@@ -153,7 +153,9 @@ def _half(tree: Tree) -> Tree | None:
     first, second = tree[1:middle], tree[middle:]
     if any(_untransposed(a) != b and a != _untransposed(b) for a, b in zip(reversed(first), second, strict=True)):
         return None
-    return second[0] if len(second) == 1 else ("matmul", *second)
+    if len(second) == 1:  # a matrix and its transpose have one norm
+        return second[0][1] if isinstance(second[0], tuple) and second[0][0] == "T" else second[0]
+    return ("matmul", *second)
 
 
 def _call(word: str, parts: tuple[Tree, ...], tex: bool) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import sympy as sp
@@ -22,11 +21,14 @@ from derive.notation import latex as tree_latex
 from derive.notation import latex_name
 from derive.notation import text as tree_text
 from derive.poly import Poly
+from derive.printing_closed import antiderivative, domain_text, sympy_latex, sympy_text
 from derive.printing_node import array_name, node_latex, node_text
 from derive.printing_poly import poly_tree
-from derive.system import Assumption, Block, ClosedForm, Conserved, Expression, Flow, Reduction, Step
+from derive.printing_short import Short, shorten
+from derive.system import Assumption, Block, ClosedForm, ConservedQuantity, Expression, Flow, Reduction, Step
 
 FORMATS = ("text", "latex", "markdown", "json")
+LONG = 240  # letters of a right-hand side from which its repeated sums get names
 
 
 def describe(obj: Any, format: str = "text") -> str:
@@ -34,7 +36,7 @@ def describe(obj: Any, format: str = "text") -> str:
 
     Parameters
     ----------
-    obj : Model, Flow, Reduction, ClosedForm, Conserved or Derivation
+    obj : Model, Flow, Reduction, ClosedForm, ConservedQuantity or Derivation
     format : str
         "text", "latex", "markdown" or "json".
 
@@ -49,13 +51,13 @@ def describe(obj: Any, format: str = "text") -> str:
 
     if isinstance(obj, Derivation):
         return _derivation(obj, format)
-    if not isinstance(obj, Flow | Reduction | ClosedForm | Conserved):
+    if not isinstance(obj, Flow | Reduction | ClosedForm | ConservedQuantity):
         from derive.describe_model import describe_model
 
         return describe_model(obj, format)
     if format == "json":
         return json.dumps(as_data(obj), indent=2)
-    if isinstance(obj, Conserved) and format == "text":
+    if isinstance(obj, ConservedQuantity) and format == "text":
         return conserved_line(obj).text
     return _render(document(obj), format)
 
@@ -64,13 +66,13 @@ def _render(made: Document, format: str) -> str:
     return {"text": as_text, "latex": as_latex, "markdown": as_markdown}[format](made)
 
 
-def document(obj: Flow | Reduction | ClosedForm | Conserved) -> Document:
+def document(obj: Flow | Reduction | ClosedForm | ConservedQuantity) -> Document:
     """The sections of one object."""
     if isinstance(obj, Flow):
         return Document(title=obj.name, sections=flow_sections(obj))
     if isinstance(obj, Reduction):
         return Document(
-            title=f"{obj.system.name}, reduced from {obj.full.name} ({obj.proof})", sections=reduction_sections(obj)
+            title=f"{obj.full.name}, reduced to {manifold_name(obj)} ({obj.proof})", sections=reduction_sections(obj)
         )
     if isinstance(obj, ClosedForm):
         return Document(title=f"closed form of {obj.system.name}", sections=closed_sections(obj))
@@ -80,7 +82,7 @@ def document(obj: Flow | Reduction | ClosedForm | Conserved) -> Document:
 def flow_sections(flow: Flow) -> tuple[Section, ...]:
     """Equations, observables, symbols, assumptions and steps of a flow."""
     return (
-        Section(heading=f"equations (time: {flow.time})", lines=tuple(rate_line(flow, block) for block in flow.state)),
+        *equation_sections(flow),
         Section(heading="observables", lines=tuple(_equation(n, (), e) for n, e in flow.observables.items())),
         Section(heading="symbols", lines=tuple(_symbol_line(b) for b in (*flow.state, *flow.parameters))),
         Section(heading="assumptions", lines=assumption_lines(flow.assumptions)),
@@ -88,13 +90,34 @@ def flow_sections(flow: Flow) -> tuple[Section, ...]:
     )
 
 
+def equation_sections(flow: Flow, word: str = "") -> tuple[Section, Section]:
+    """The equations, and the definitions of the names that shorten the long ones (none if there is no long one)."""
+    long = {n: e for n, e in flow.rhs.items() if isinstance(e, Node) and len(node_text(e)) > LONG}
+    short, names = shorten(long, tuple(sorted({*flow.symbols, *(b.name for b in (*flow.state, *flow.parameters))})))
+    shown = flow.replace(rhs={**flow.rhs, **short}) if names else flow
+    return (
+        Section(heading=f"{word}equations (time {flow.time})", lines=tuple(rate_line(shown, block) for block in flow.state)),
+        Section(heading="where", lines=tuple(_definition(s) for s in names)),
+    )
+
+
+def _definition(short: Short) -> Line:
+    return _equation(short.name, tuple(i.name for i in short.labels), short.body)
+
+
+def manifold_name(red: Reduction) -> str:
+    """What a reduction reduces to: the title of its last step that is no step of the full flow."""
+    own = [s.title for s in red.steps if s not in red.full.steps]
+    return own[-1] if own else red.system.name
+
+
 def reduction_sections(red: Reduction) -> tuple[Section, ...]:
     """Ansatz, reduced equations, assumptions and steps of a reduction."""
     ansatz = tuple(_equation(n, _labels(e), e) for n, e in (*red.lift.items(), *red.data.items()))
-    own = flow_sections(red.system)
     return (
         Section(heading=f"on the manifold ({red.proof})", lines=ansatz),
-        *own[:2],
+        *equation_sections(red.system),
+        Section(heading="observables", lines=tuple(_equation(n, (), e) for n, e in red.system.observables.items())),
         Section(heading="assumptions", lines=assumption_lines(_merged(red.assumptions, red.system.assumptions))),
         Section(heading="derivation", lines=step_lines(_merged(red.steps, red.system.steps))),
     )
@@ -102,11 +125,25 @@ def reduction_sections(red: Reduction) -> tuple[Section, ...]:
 
 def closed_sections(form: ClosedForm) -> tuple[Section, ...]:
     """Solution, domain and check of a closed form."""
-    solution = tuple(
-        Line(text=f"{_solved(name, form)} = {expr}", latex=f"{_solved_latex(name, form)} = {sympy_latex(expr)}")
-        for name, expr in form.solution.items()
-    )
-    remarks = [Line(text=f"{word}: {said}") for word, said in (("holds for", form.domain), ("checked", form.checked)) if said]
+    halves = antiderivative(form)
+    if halves is not None:
+        F, u, u0 = halves
+        letter = next(x for x in ("F", "G", "H") if x not in {s.name for s in F.free_symbols})
+        sides = {"t": f"{letter}({u}) - {letter}({u0})", f"{letter}({u})": sympy_text(F)}
+        tex = (f"{letter}({sympy_latex(u)}) - {letter}({sympy_latex(u0)})", sympy_latex(F))
+        lefts = ("t", f"{letter}({sympy_latex(u)})")
+        solution = tuple(
+            Line(text=f"{name} = {e}", latex=f"{left} = {x}")
+            for (name, e), left, x in zip(sides.items(), lefts, tex, strict=True)
+        )
+    else:
+        solution = tuple(
+            Line(text=f"{_solved(n, form)} = {sympy_text(e)}", latex=f"{_solved_latex(n, form)} = {sympy_latex(e)}")
+            for n, e in form.solution.items()
+        )
+    remarks = [
+        Line(text=f"{word}: {said}") for word, said in (("holds for", domain_text(form)), ("checked", form.checked)) if said
+    ]
     return (
         Section(heading=f"closed form ({form.kind})", lines=(*solution, *remarks)),
         Section(heading="assumptions", lines=assumption_lines(form.assumptions)),
@@ -122,7 +159,7 @@ def _solved_latex(name: str, form: ClosedForm) -> str:
     return f"{latex_name(name)}({latex_name(str(form.time))})" if form.kind == "explicit" else latex_name(name)
 
 
-def conserved_line(q: Conserved) -> Line:
+def conserved_line(q: ConservedQuantity) -> Line:
     """One conserved quantity: what it is, and its rate if that is not zero."""
     shown = f"{q.label}: " if q.label else ""
     rate = q.rate
@@ -155,7 +192,7 @@ def rate_line(flow: Flow, block: Block) -> Line:
 
 def time_symbol(flow: Flow) -> str:
     """The letter that the flow's phrase about time defines (``alpha = steps/N``), or t."""
-    found = re.match(r"([A-Za-z]\w*)\s*(=|$)", flow.time)
+    found = re.match(r"([A-Za-z]\w*)\s*(=|,|$)", flow.time)
     return found.group(1) if found else "t"
 
 
@@ -207,13 +244,7 @@ def expression_latex(e: Expression) -> str:
     return tree_latex(poly_tree(e)) if isinstance(e, Poly) else node_latex(e)
 
 
-def sympy_latex(e: sp.Expr) -> str:
-    """LaTeX of a SymPy expression in the project's names."""
-    symbols = sorted(e.free_symbols, key=str)
-    return str(sp.latex(e, symbol_names={s: latex_name(s.name) for s in symbols if isinstance(s, sp.Symbol)}))
-
-
-def as_data(obj: Flow | Reduction | ClosedForm | Conserved) -> dict[str, Any]:
+def as_data(obj: Flow | Reduction | ClosedForm | ConservedQuantity) -> dict[str, Any]:
     """Plain data of one object."""
     if isinstance(obj, Flow):
         return {
@@ -237,9 +268,9 @@ def as_data(obj: Flow | Reduction | ClosedForm | Conserved) -> dict[str, Any]:
         return {
             "system": obj.system.name,
             "kind": f"closed form, {obj.kind}",
-            "closed_form": {_solved(n, obj): str(e) for n, e in obj.solution.items()},
+            "closed_form": {_solved(n, obj): sympy_text(e) for n, e in obj.solution.items()},
             "latex": {_solved(n, obj): sympy_latex(e) for n, e in obj.solution.items()},
-            "domain": obj.domain,
+            "domain": domain_text(obj),
             "checked": obj.checked,
             "assumptions": [a.text for a in obj.assumptions],
         }
@@ -255,19 +286,18 @@ def _derivation(d: Any, format: str) -> str:
 
 def derivation_sections(d: Any) -> tuple[Section, ...]:
     """Sections in the order of the chain; assumptions and steps once, at the end, with the reasons of what was refused."""
-    equations, observables, symbols = flow_sections(d.flow)[:3]
+    *equations, observables, symbols = flow_sections(d.flow)[:4]
     made = [
-        equations,
+        *equations,
         Section(heading="conserved quantities", lines=tuple(conserved_line(q) for q in d.conserved)),
         observables,
     ]
     shown: tuple[Line, ...] = ()
     for red in d.reductions:
-        ansatz, reduced = reduction_sections(red)[:2]
-        new = tuple(line for line in ansatz.lines if line not in shown)
+        new = tuple(line for line in reduction_sections(red)[0].lines if line not in shown)
         shown += new
-        made.append(Section(heading=f"reduction to {red.system.name}: {ansatz.heading}", lines=new))
-        made.append(replace(reduced, heading=f"reduced {reduced.heading}"))
+        made.append(Section(heading=f"reduction to {manifold_name(red)} ({red.proof})", lines=new))
+        made += equation_sections(red.system, "reduced ")
     if d.closed_form is not None:
         made.append(closed_sections(d.closed_form)[0])
     assumptions, steps = _everything(d)

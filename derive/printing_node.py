@@ -1,7 +1,7 @@
 r"""Index-level expressions for people: text and LaTeX of a `Node`.
 
 Bound labels ``#0, #1, ...`` become the first free letters of  i j p q ...;  half powers become roots, negative ones fractions:
-``2/pi*asin(...)``  is  ``\frac{2}{\pi} \operatorname{asin}(...)``.
+``2/pi*asin(...)``  is  ``\frac{2}{\pi} \operatorname{asin}(...)``. Sums over labels stand behind the other factors.
 Imported by the printers only.
 """
 
@@ -122,7 +122,10 @@ def _total(node: Node, names: Names, tex: bool) -> tuple[str, int]:
 def _product(node: Node, names: Names, tex: bool) -> tuple[str, int]:
     """A product or power: sign, then numerator over denominator."""
     factors = node.args if node.op == "mul" else (node,)
-    sign, above, below = "", [], []
+    sign = ""
+    above: list[str] = []
+    below: list[str] = []
+    sums: list[str] = []
     lows = sum((f.op == "pow" and f.args[1] < 0) or (f.op == "const" and f.args[0].denominator != 1) for f in factors)
     for f in factors:
         if f.op == "const":
@@ -139,14 +142,18 @@ def _product(node: Node, names: Names, tex: bool) -> tuple[str, int]:
         elif f.op == "pow":
             above.append(_power(f.args[0], f.args[1], names, tex))
         else:
-            above.append(_tight(f, names, PRODUCT, tex))
+            bare = tex and lows > 0 and len(factors) == 1 + lows  # all that stands above a bar
+            (sums if f.op == "sum" else above).append(_tight(f, names, SUM if bare else PRODUCT, tex))
     strength = SUM if sign else PRODUCT
     if tex:
-        top = " ".join(above) or "1"
-        return sign + (rf"\frac{{{top}}}{{{' '.join(below)}}}" if below else top), strength
+        top = " ".join(above) or ("1" if below or not sums else "")
+        front = rf"\frac{{{top}}}{{{' '.join(below)}}}" if below else top
+        return sign + " ".join([*([front] if front else []), *sums]), strength
     if node.op == "pow" and not below:
         return above[0], PRODUCT
-    return sign + ("*".join(above) or "1") + "".join("/" + b for b in below), strength
+    top = "*".join(above) or ("1" if below or not sums else "")
+    front = top + (f"/({'*'.join(below)})" if len(below) > 1 else f"/{below[0]}" if below else "")
+    return sign + "*".join([*([front] if front else []), *sums]), strength
 
 
 def _power(base: Node, e: Fraction, names: Names, tex: bool) -> str:

@@ -110,6 +110,8 @@ class Limit:
 
     def __post_init__(self) -> None:
         for s, value in _mapping(self.to, "Limit", "{N: oo}").items():
+            if isinstance(value, str):
+                raise InvalidSpec(f"Limit: {s} -> {value!r}: text is never evaluated; write the SymPy number oo, or 0")
             if value != sp.oo and value != 0:
                 raise InvalidSpec(f"Limit: {s} -> {value}; a limit goes to oo (or to 0 for a small parameter)")
         if self.fixed is not None:

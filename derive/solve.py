@@ -27,17 +27,17 @@ from derive.closed_root import root_times_affine
 from derive.errors import NoClosedForm, UnsupportedNode
 from derive.invariants import conserved
 from derive.scalar import ScalarSystem, powers, to_scalar, value
-from derive.system import ClosedForm, Conserved, Flow, Reduction, Step
+from derive.system import ClosedForm, ConservedQuantity, Flow, Reduction, Step
 
 
-def closed_form(system: Flow | Reduction, given: Sequence[Conserved] = ()) -> ClosedForm:
+def closed_form(system: Flow | Reduction, given: Sequence[ConservedQuantity] = ()) -> ClosedForm:
     """Solution of a scalar (or elementwise) system from known integrable shapes, verified before it is returned.
 
     Parameters
     ----------
     system : Flow or Reduction
         Of a Reduction the reduced system is solved.
-    given : sequence of Conserved
+    given : sequence of ConservedQuantity
         Conserved quantities to use; by default `conserved` looks for them when equations are coupled.
 
     Returns
@@ -155,7 +155,7 @@ def _separate(scalar: ScalarSystem, starts: tuple[sp.Symbol, ...]) -> ClosedForm
     return _result(scalar, starts, "explicit", {x.name: e for x, e in solution.items()}, domain, steps, checked, evaluate)
 
 
-def _pair(scalar: ScalarSystem, starts: tuple[sp.Symbol, sp.Symbol], known: tuple[Conserved, ...]) -> ClosedForm:
+def _pair(scalar: ScalarSystem, starts: tuple[sp.Symbol, sp.Symbol], known: tuple[ConservedQuantity, ...]) -> ClosedForm:
     flow, t = scalar.flow, symbols.t
     x, y = scalar.states
     for claim in known:
@@ -193,7 +193,7 @@ def _pair_evaluate(scalar: ScalarSystem, starts: tuple[sp.Symbol, sp.Symbol], pa
     return evaluate
 
 
-def _expression(claim: Conserved, scalar: ScalarSystem) -> sp.Expr | None:
+def _expression(claim: ConservedQuantity, scalar: ScalarSystem) -> sp.Expr | None:
     """A conserved scalar of the same flow as a SymPy expression."""
     if claim.rate != 0:
         return None

@@ -160,7 +160,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conserved:
+class ConservedQuantity:
     """A quantity with  d expr / dt = rate * expr  along a flow (rate 0: conserved).
 
     ``status`` is "proved" (words cancel exactly) or "tested at n points"; ``functionally_independent`` is False if it is
@@ -173,6 +173,16 @@ class Conserved:
     functionally_independent: bool = True
     assumptions: tuple[Assumption, ...] = ()
     label: str = ""
+
+    def __str__(self) -> str:
+        from derive.printing import describe
+
+        return describe(self, format="text")
+
+    def _repr_latex_(self) -> str:
+        from derive.printing import describe
+
+        return describe(self, format="latex")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

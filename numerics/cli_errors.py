@@ -52,7 +52,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
             known = exit_code(error)
             if known is None:
                 raise
-            _stop(known, str(error))
+            _stop(known, message(error))
         raise typer.Exit(code)
 
     return run
@@ -88,7 +88,7 @@ def exit_code(error: Exception) -> int | None:
     from derive.errors import CheckFailed, DerivationError
     from numerics.status import IntegrationFailed
 
-    if isinstance(error, UsageError | UnknownName):
+    if isinstance(error, UsageError | UnknownName | OSError):
         return USAGE
     if isinstance(error, CheckFailed):
         return CHECK_FAILED
@@ -96,7 +96,20 @@ def exit_code(error: Exception) -> int | None:
         return NUMERICAL
     if isinstance(error, DerivationError):
         return INVALID
-    return INVALID if _is_foreign_refusal(error) else None
+    return INVALID if isinstance(error, MemoryError) or _is_foreign_refusal(error) else None
+
+
+def message(error: Exception) -> str:
+    """The text of an exception of ours; those of the system say what to do, too.
+
+    >>> message(PermissionError(13, "Permission denied", "k.py"))
+    'k.py: Permission denied; nothing was written there, give another place'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}; nothing was written there, give another place"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}): lower the sizes, the batch or the number of seeds"
+    return str(error)
 
 
 def _is_foreign_refusal(error: Exception) -> bool:

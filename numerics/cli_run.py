@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from numerics.cli_errors import CHECK_FAILED, OK, UsageError, guarded
+from numerics.cli_errors import CHECK_FAILED, OK, guarded
 from numerics.cli_show import Name, Settings
 
 
@@ -30,12 +30,11 @@ def run(
     """Derive, integrate, simulate and compare; write derivation, kernel, trajectory, report and figure."""
     from numerics import data as datasets
     from numerics.progress import progress_bar
+    from numerics.run import check_folder, write
     from numerics.run import run as started
-    from numerics.run import write
     from numerics.target import resolve
 
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file: give a folder")
+    check_folder(out)
     entry = resolve(name, set or [])
     items = None
     if data is not None:

@@ -73,6 +73,8 @@ def emit(
 
     if backend not in ("numpy", "numba", "mpmath"):
         raise UsageError(f"--backend {backend}: use numpy, numba or mpmath")
+    if output.is_dir():
+        raise UsageError(f"--output {output}: this is a folder; give the name of a file in it")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}")
     model = resolve(name, set or []).model

@@ -32,7 +32,8 @@ def verify(
     if all_systems and set:
         raise UsageError("verify --all takes no --set: settings belong to one system")
     chosen = names() if all_systems else (name or "",)
-    reports = [verified(resolve(one, set or []), quick=quick) for one in chosen]
+    entries = [resolve(one, set or []) for one in chosen]
+    reports = [verified(entry, quick=quick, seed=entry.values.get("seed", 0)) for entry in entries]
     if as_json:
         data = [json.loads(report.to_json()) for report in reports]
         print(json.dumps(data if all_systems else data[0], indent=2))

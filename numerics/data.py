@@ -24,6 +24,9 @@ from derive.errors import InvalidSpec
 #: leave 1e-15..1e-13 of the largest variance in a direction that is exactly constant.
 RANK_TOLERANCE = 1e-10
 
+#: Entries and their spread must lie between these, so that squares and sums of squares neither overflow nor vanish.
+SMALLEST, LARGEST = 1e-100, 1e100
+
 
 class BadData(InvalidSpec):
     """Arrays that cannot be used as data. The message names the array, the entry and the remedy."""
@@ -104,7 +107,15 @@ def check(X: Any, Y: Any, *, name: str = "data") -> Dataset:
         raise BadData(f"X has {len(x)} item: correlations need at least two; rows are items, so transpose X if it is (n, P)")
     for symbol, array in (("X", x), ("Y", y)):
         if not np.ptp(array, axis=0).any():
-            raise BadData(f"{symbol} has zero variance: every column of it is constant, so there is nothing to learn from it")
+            raise BadData(
+                f"{symbol} has zero variance: every column of it is constant, so there is nothing to learn from it; "
+                "give features and targets that differ between items"
+            )
+        if np.abs(array).max() > LARGEST or np.ptp(array, axis=0).max() < SMALLEST:
+            raise BadData(
+                f"{symbol} has entries up to {np.abs(array).max():.3g}: squares of such numbers overflow or vanish; "
+                f"divide {symbol} by their size"
+            )
     return Dataset(name=name, X=x, Y=y)
 
 
@@ -120,7 +131,9 @@ def _checked(symbol: str, array: Any) -> NDArray[np.float64]:
         remedy = f"use {symbol}[:, None] for one column" if raw.ndim == 1 else "flatten each item to one row"
         raise BadData(f"{symbol} has shape {raw.shape}: two axes (items, features) are needed; {remedy}")
     if 0 in raw.shape:
-        raise BadData(f"{symbol} has shape {raw.shape}: it is empty")
+        raise BadData(
+            f"{symbol} has shape {raw.shape}: it is empty; give one row for each item and one column for each feature"
+        )
     out = np.ascontiguousarray(raw, dtype=np.float64)
     bad = ~np.isfinite(out)
     if bad.any():
@@ -206,12 +219,18 @@ def _from_npz(path: Path) -> Dataset:
     except BadData:
         raise
     except Exception as error:
-        raise BadData(f"{path} cannot be read as .npz without pickled objects: {error}") from error
+        raise BadData(
+            f"{path} cannot be read as .npz without pickled objects: {error}; write it by np.savez(path, X=X, Y=Y)"
+        ) from error
 
 
 def _read_csv(path: Path) -> NDArray[np.float64]:
     """One item per line; the first line may be a header."""
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    try:
+        content = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror}; check the permissions of the file") from error
+    lines = [line for line in content.splitlines() if line.strip()]
     rows: list[list[float]] = []
     for number, line in enumerate(lines):
         cells = [cell.strip() for cell in line.split(",")]
@@ -220,11 +239,17 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
         except ValueError:
             if number:
                 bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-                raise BadData(f"{path}, item {number + 1}, column {bad + 1}: {cells[bad]!r} is not a number") from None
+                raise BadData(
+                    f"{path}, line {number + 1}, column {bad + 1}: {cells[bad][:40]!r} is not a number; "
+                    "separate columns by commas, and fill in or remove missing entries"
+                ) from None
         if rows and len(rows[-1]) != len(rows[0]):
-            raise BadData(f"{path}, item {number + 1}: {len(rows[-1])} columns, but the first item has {len(rows[0])}")
+            raise BadData(
+                f"{path}, line {number + 1}: {len(rows[-1])} columns, but the first item has {len(rows[0])}; "
+                "give every item the same number of columns"
+            )
     if not rows:
-        raise BadData(f"{path} holds no numbers")
+        raise BadData(f"{path} holds no numbers; write one item per line, columns separated by commas")
     return np.array(rows)
 
 

@@ -71,6 +71,8 @@ def integrate(
     ShapeMismatch
         If shapes do not fit, or the right-hand side does not return one number per state.
     """
+    if not hasattr(kernel, "flat_rhs"):
+        raise InvalidSpec(f"integrate: {type(kernel).__name__} is no Kernel; pass codegen.compile(system)")
     span, times = _times(t_span, t_eval)
     _settings(method, rtol, atol, max_steps, time_limit)
     start = checked_arrays(y0, "initial value")
@@ -111,15 +113,30 @@ def checked_arrays(values: Mapping[Any, npt.ArrayLike], what: str) -> dict[str, 
     InvalidSpec
         If an entry is not a finite real number: the message names symbol and index.
     """
+    if not isinstance(values, Mapping):
+        raise InvalidSpec(
+            f"{what}s: a mapping symbol -> array is needed, found {type(values).__name__}; write {{symbol: array}}"
+        )
     out = {}
     for symbol, value in values.items():
         name = symbol if isinstance(symbol, str) else str(getattr(symbol, "name", symbol))
         try:
-            array = np.asarray(value, dtype=np.float64)
+            raw = np.asarray(value)
+            if raw.dtype.kind == "c":
+                raise InvalidSpec(
+                    f"{what} {name}: complex numbers are not supported; pass real and imaginary parts as two symbols"
+                )
+            if raw.dtype.kind in "US":
+                raise InvalidSpec(f"{what} {name}: real numbers are needed, found text; convert it with .astype(float)")
+            array = np.asarray(raw, dtype=np.float64)
         except (TypeError, ValueError) as cause:
-            raise InvalidSpec(f"{what} {name}: real numbers are needed, found {type(value).__name__} ({cause})") from None
-        if np.iscomplexobj(value):
-            raise InvalidSpec(f"{what} {name}: complex numbers are not supported; pass real and imaginary parts as two symbols")
+            raise InvalidSpec(
+                f"{what} {name}: real numbers are needed, found {type(value).__name__} ({cause}); pass an array of floats"
+            ) from None
+        if array.size == 0:
+            raise InvalidSpec(
+                f"{what} {name}: its shape {array.shape} has no entries; give every dimension a size of 1 or more"
+            )
         if not np.isfinite(array).all():
             at = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
             raise InvalidSpec(f"{what} {name}: entry {at} is {array[tuple(at)]}; every entry must be a finite number")
@@ -146,7 +163,10 @@ def _times(t_span: tuple[float, float], t_eval: npt.ArrayLike | None) -> tuple[t
         )
     if t_eval is None:
         return (t0, t1), None
-    times = np.asarray(t_eval, dtype=np.float64)
+    try:
+        times = np.asarray(t_eval, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidSpec(f"t_eval: a list of times is needed, found {t_eval!r}") from None
     if times.ndim != 1 or not times.size:
         raise InvalidSpec(f"t_eval: a list of times is needed, found shape {times.shape}")
     outside = np.flatnonzero(~((times >= t0) & (times <= t1)))
@@ -162,6 +182,9 @@ def _times(t_span: tuple[float, float], t_eval: npt.ArrayLike | None) -> tuple[t
 def _settings(method: str, rtol: float, atol: float | None, max_steps: int, time_limit: float) -> None:
     if method not in METHODS:
         raise InvalidSpec(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    for name, number in (("rtol", rtol), ("atol", atol), ("max_steps", max_steps), ("time_limit", time_limit)):
+        if not isinstance(number, int | float | np.number) and not (name == "atol" and number is None):
+            raise InvalidSpec(f"{name} = {number!r}: a number is needed; leave it out for the default")
     if not 1e-13 <= rtol < 1:
         raise InvalidSpec(f"rtol = {rtol:g}: a number from 1e-13 (round-off) to 1 is needed")
     if atol is not None and not (math.isfinite(atol) and atol > 0):

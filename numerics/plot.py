@@ -21,6 +21,7 @@ from numerics.trajectory import Array, Trajectory
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 BANDS = ("deviation", "percentile")
+ALONE = "#222222"  # a curve that shares its panel with no other
 MOST_LINES = 8
 GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "lam", "mu", "nu", "rho", "sigma",
@@ -92,23 +93,31 @@ def figure(
             raise InvalidSpec(f"the trajectory has no {name}; it has {', '.join(sorted(curves))}")
     seen = {} if simulation is None else _samples(simulation)
     plt = _pyplot()
-    fig, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups) + 0.4, 3.7), squeeze=False, layout="constrained")
-    for ax, names in zip(axes[0], groups, strict=True):
-        lines = [(n, at) for n in names for at in _entries(curves[n])][:MOST_LINES]
-        for colour, (name, at) in zip(COLOURS, lines, strict=False):
+    rows, columns = shape_of_grid(len(groups))
+    size = (4.8 * columns, 3.1 * rows + 0.7)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat[len(groups) :]:
+        ax.set_visible(False)
+    for ax, names in zip(axes.flat, groups, strict=False):
+        entries = [(n, at) for n in names for at in _entries(curves[n])]
+        lines = entries[:MOST_LINES]
+        for colour, (name, at) in zip(COLOURS if len(lines) > 1 else (ALONE,), lines, strict=False):
             if name in seen:
                 _draw_band(ax, simulation.t, _entry(seen[name], at), colour, band)
-            ax.plot(theory.t, _entry(curves[name], at), color=colour, lw=1.8, label=letter(name, at), zorder=3)
+            ax.plot(theory.t, _entry(curves[name], at), color=colour, lw=1.5, label=letter(name, at), zorder=3)
+        left_out = f" (first {len(lines)} of {len(entries)})" if len(entries) > len(lines) else ""
+        ax.set_title(", ".join(letter(n) for n in names) + left_out, fontsize=10, loc="left")
         ax.set_xlabel(time)
-        ax.set_ylabel(", ".join(letter(n) for n in names))
-        ax.margins(x=0.01)
+        ax.margins(x=0.015)
+        ax.grid(color="0.92", lw=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
         if log_time:
             ax.set_xscale("log")
-        if len(lines) > 1:
-            ax.legend(frameon=False, fontsize=8, ncols=1 + len(lines) // 5)
+        if len(lines) > 1:  # beside the panel, where it covers no curve
+            ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2, borderpad=0)
     _key(fig, plt, theory_label, simulation_label if seen else "", band)
     if title:
-        fig.suptitle(title, fontsize=11)
+        fig.suptitle(title[:1].upper() + title[1:], fontsize=12)
     with replacing(path) as temporary:
         fig.savefig(temporary, dpi=150)
     plt.close(fig)
@@ -139,6 +148,18 @@ def plot_overlaps(
         panels=_present(theory, ((error,), *((o,) for o in overlaps))),
         **{"time": r"time $\alpha$ = steps / N", **options},
     )
+
+
+def shape_of_grid(panels: int) -> tuple[int, int]:
+    """Rows and columns: one row up to three panels, then a grid.
+
+    >>> [shape_of_grid(n) for n in (1, 3, 4, 5)]
+    [(1, 1), (1, 3), (2, 2), (2, 3)]
+    """
+    if panels <= 3:
+        return 1, max(panels, 1)
+    columns = 2 if panels == 4 else 3
+    return -(-panels // columns), columns
 
 
 def default_panels(theory: Trajectory) -> list[list[str]]:
@@ -178,7 +199,7 @@ def _samples(simulation: Any) -> Mapping[str, Array]:
 def _draw_band(ax: Any, t: Array, runs: Array, colour: str, band: str) -> None:
     mean = runs.mean(axis=0)
     ax.plot(
-        t, mean, color=colour, ls="none", marker="o", ms=3.2, mfc="white", mew=0.9, markevery=max(1, len(t) // 20), zorder=4
+        t, mean, color=colour, ls="none", marker="o", ms=3.4, mfc="white", mew=0.9, markevery=max(1, len(t) // 16), zorder=4
     )
     if len(runs) < 2:
         return
@@ -187,7 +208,7 @@ def _draw_band(ax: Any, t: Array, runs: Array, colour: str, band: str) -> None:
         low, high = mean - spread, mean + spread
     else:
         low, high = np.percentile(runs, (2.5, 97.5), axis=0)
-    ax.fill_between(t, low, high, color=colour, alpha=0.22, lw=0)
+    ax.fill_between(t, low, high, color=colour, alpha=0.35, lw=0)
 
 
 def _key(fig: Any, plt: Any, theory: str, simulation: str, band: str) -> None:
@@ -196,7 +217,7 @@ def _key(fig: Any, plt: Any, theory: str, simulation: str, band: str) -> None:
     if simulation:
         what = "1 s.d. of the seeds" if band == "deviation" else "95 % of the seeds"
         handles.append(plt.Line2D([], [], color="0.2", ls="none", marker="o", ms=4, mfc="white", label=f"{simulation}, mean"))
-        handles.append(plt.matplotlib.patches.Patch(color="0.2", alpha=0.22, lw=0, label=what))
+        handles.append(plt.matplotlib.patches.Patch(color="0.2", alpha=0.35, lw=0, label=what))
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
 
 

@@ -26,7 +26,7 @@ from numerics.data import Dataset
 from numerics.files import write_json, write_text
 from numerics.progress import Progress
 from numerics.report import Report
-from numerics.status import Status
+from numerics.run_settings import check_settings
 from numerics.trajectory import Trajectory
 
 FILES = ("derivation.md", "kernel.py", "trajectory.nc", "report.json", "figure.png")
@@ -110,6 +110,7 @@ def run(
     ------
     InvalidSpec, IntegrationFailed
     """
+    check_settings(entry, seed)
     root = int(entry.values.get("seed", 0) if seed is None else seed)
     if entry.kind == "online":
         from numerics.run_online import run_online
@@ -141,8 +142,6 @@ def finished(path: Trajectory) -> Trajectory:
     IntegrationFailed
         If it ended early for another reason.
     """
-    if path.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt
     return path.raise_if_failed()
 
 
@@ -163,11 +162,28 @@ def write(outcome: Outcome, out: Path, *, command: str = "") -> tuple[Path, ...]
     return tuple(out / name for name in FILES)
 
 
+def check_folder(out: Path) -> None:
+    """Refuse a folder that could not take the five files.
+
+    Raises
+    ------
+    OSError
+        If ``out`` or a part of its path is a file, holds a folder under the name of one of the files, or cannot be written.
+    """
+    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"--out {out}: {nearest} is a file; give a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {out}: {nearest} cannot be written; give a folder of your own")
+    for name in FILES:
+        if (out / name).is_dir():
+            raise IsADirectoryError(f"--out {out}: it holds a folder named {name}, which a file would replace; remove it")
+
+
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` whose files are moved into ``out`` when the block ends well, and vanish when it does not."""
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file: give --out a folder")
+    check_folder(out)
     created = not out.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -22,7 +22,7 @@ from numerics.integrate import integrate
 from numerics.report import Check
 from numerics.run import finished
 from numerics.run_descent import Found
-from numerics.stochastic import ensemble_checks
+from numerics.stochastic import mean_rows
 from numerics.trajectory import Array, Trajectory
 
 SCORED = 5  # times that enter the score: neighbouring times are nearly the same number
@@ -121,9 +121,9 @@ def road_checks(found: Found, path: Trajectory, view: Trajectory, seed: int) -> 
     count = len(path.t) - 1
     chosen = np.unique(np.linspace(count / SCORED, count, SCORED).astype(int)) - 1
     sizes = tuple(found.runs)
-    for name in found.scored:
-        samples = [found.runs[n][name][:, chosen] for n in sizes]
-        row = ensemble_checks(name, sizes, {name: samples}, {name: curves[name][1:][chosen]}, seed=seed)[0]
+    samples = {name: [found.runs[n][name][:, chosen] for n in sizes] for name in found.scored}
+    scored = mean_rows(sizes, samples, {name: curves[name][1:][chosen] for name in samples}, seed=seed)
+    for name, row in zip(found.scored, scored, strict=True):
         claim = (
             f"{name}: the mean of the SGD runs, extrapolated to step 0 from 1/{sizes[0]} and 1/{sizes[1]}, equals the theory"
         )

@@ -24,7 +24,7 @@ from numerics.progress import Progress, throttled
 from numerics.report import Check, Report
 from numerics.run import Outcome, finished
 from numerics.simulate import SimulationResult
-from numerics.stochastic import ensemble_checks
+from numerics.stochastic import mean_rows
 from numerics.trajectory import Array, Trajectory
 
 TIMES = 40  # records of a run
@@ -119,12 +119,8 @@ def _checks(sizes: tuple[int, ...], runs: Mapping[int, Mapping[str, Array]], pat
     count = len(path.t) - 1
     rows = np.unique(np.linspace(count / SCORED, count, SCORED).astype(int)) - 1
     curves = {**path.values, **path.observables}
-    return tuple(
-        ensemble_checks(
-            name, sizes, {name: [runs[n][name][:, rows] for n in sizes]}, {name: curves[name][1:][rows]}, seed=seed
-        )[0]
-        for name in next(iter(runs.values()))
-    )
+    samples = {name: [runs[n][name][:, rows] for n in sizes] for name in next(iter(runs.values()))}
+    return mean_rows(sizes, samples, {name: curves[name][1:][rows] for name in samples}, seed=seed)
 
 
 def _result(name: str, path: Trajectory, seen: Mapping[str, Array], seed: int) -> SimulationResult:

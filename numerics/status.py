@@ -10,7 +10,7 @@ from enum import Enum
 from derive.errors import DerivationError
 
 
-class IntegrationFailed(DerivationError):  # noqa: N818 (named after its sibling CheckFailed)
+class IntegrationFailed(DerivationError):
     """An integration did not reach the end of its time span. The message says how it ended, where, and what to do."""
 
 

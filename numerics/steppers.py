@@ -29,7 +29,7 @@ STALLED = 20  # steps in a row of a few spacings of t
 STIFF_RATIO, STIFF_STEPS, CALM_STEPS = 6.1, 15, 6  # Hairer and Wanner, dop853
 
 
-class _Halt(Exception):  # noqa: N818 (an end of the loop, not an error)
+class _Halt(Exception):
     """Leaves a step from inside the right-hand side."""
 
     def __init__(self, status: Status):

@@ -15,7 +15,7 @@ Imported by validation and the claim checkers; the statistics are those of `nume
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -220,6 +220,32 @@ def ensemble_checks(
             ),
         ]
     return tuple(checks)
+
+
+def mean_rows(
+    sizes: Sequence[int],
+    runs: Mapping[str, Sequence[Array]],
+    theory: Mapping[str, Array],
+    *,
+    seed: int,
+    false_alarm: float = FALSE_ALARM,
+) -> tuple[Check, ...]:
+    """The row *mean* for each quantity on its own; the false-alarm rate is that of all rows together, shared equally.
+
+    Bonferroni over rows holds whatever their correlation, and quantities of one run are correlated: a run in which one of them
+    strays by chance tends to take the others along.
+
+    >>> rng = np.random.default_rng(0)
+    >>> runs = {name: [1 + rng.normal(0, n**-0.5, size=(20, 5)) for n in (100, 400)] for name in ("Q", "R")}
+    >>> [row.passed for row in mean_rows((100, 400), runs, {"Q": np.ones(5), "R": 1.5 * np.ones(5)}, seed=0)]
+    [True, False]
+    """
+    share = false_alarm / max(1, len(runs))
+    rows = [
+        ensemble_checks(name, sizes, {name: samples}, {name: theory[name]}, seed=seed, false_alarm=share)[0]
+        for name, samples in runs.items()
+    ]
+    return tuple(replace(row, reason=f"{row.reason} ({false_alarm:g} for all {len(rows)} rows)") for row in rows)
 
 
 def _flat(runs: Mapping[str, Sequence[Array]], count: int) -> list[Array]:

@@ -20,6 +20,7 @@ from derive.errors import DerivationError, InvalidSpec
 from derive.lowered import LoweredUpdate
 from derive.model import Model
 from numerics.cli_errors import UsageError
+from numerics.run_settings import KINDS
 
 
 def resolve(name: str, given: Sequence[str] = ()) -> Entry:
@@ -94,16 +95,21 @@ def _object(path: Path, attribute: str) -> Any:
         spec.loader.exec_module(module)
     except DerivationError:
         raise
-    except Exception as error:
-        raise InvalidSpec(f"{path} raised {type(error).__name__}: {error}{_line(error, path)}") from error
-    if not hasattr(module, attribute):
+    except (Exception, SystemExit) as error:
+        raise _raised(path, error) from error
+    if attribute not in vars(module):
         kinds = (Entry, Model)
         found = tuple(n for n in vars(module) if isinstance(getattr(module, n), kinds))
         raise UsageError(f"{path} defines no object {attribute!r}; {suggestion(attribute, found)}")
-    return getattr(module, attribute)
+    return vars(module)[attribute]
 
 
-def _line(error: Exception, path: Path) -> str:
+def _raised(path: Path, error: BaseException) -> InvalidSpec:
+    """The user's code failed: with what, and in which line."""
+    return InvalidSpec(f"{path} raised {type(error).__name__}: {error}{_line(error, path)}; mend the file")
+
+
+def _line(error: BaseException, path: Path) -> str:
     """The line of the user's file at which an exception passed."""
     trace, line = error.__traceback__, 0
     while trace is not None:
@@ -125,11 +131,20 @@ def _entry(made: Any, name: str, given: Sequence[str]) -> Entry:
 
 
 def _called(made: Callable[..., Any], name: str, given: Sequence[str]) -> Entry:
-    known = {key: p.default for key, p in inspect.signature(made).parameters.items()}
+    try:
+        known = {key: p.default for key, p in inspect.signature(made).parameters.items()}
+    except (TypeError, ValueError):
+        raise InvalidSpec(f"{name} has no readable arguments; give a plain function, an Entry or a Model") from None
     needed = [key for key, default in known.items() if default is inspect.Parameter.empty]
     if needed:
         raise InvalidSpec(f"{name}: argument {needed[0]} has no default; give every argument one")
-    result = made(**converted(given, known, name))
+    chosen = converted(given, known, name)
+    try:
+        result = made(**chosen)
+    except DerivationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _raised(Path(name.rpartition(":")[0]), error) from error
     if isinstance(result, Model):
         result = as_entry(result)
     if not isinstance(result, Entry):
@@ -147,5 +162,6 @@ def _with_values(entry: Entry, given: Sequence[str]) -> Entry:
     """Sizes and scalar values of an Entry, set from the command line."""
     m = entry.model.lowered
     numbers = {key: value for key, value in entry.values.items() if isinstance(value, int | float | str | bool)}
-    known: dict[str, Any] = dict.fromkeys([n for n in (*m.given, *m.dims) if not m.shapes.get(n)], None)
-    return replace(entry, values={**entry.values, **converted(given, {**known, **numbers}, entry.name)})
+    known: dict[str, Any] = {n: None for n in m.given if not m.shapes.get(n)} | dict.fromkeys(m.dims, 1)
+    run = {key: kind() for key, kind in KINDS.items() if key not in known}
+    return replace(entry, values={**entry.values, **converted(given, {**run, **known, **numbers}, entry.name)})

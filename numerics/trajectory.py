@@ -61,9 +61,13 @@ class Trajectory:
 
         Raises
         ------
+        KeyboardInterrupt
+            If the user stopped it.
         IntegrationFailed
             Otherwise, with the status, the place and the remedy.
         """
+        if self.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
         if not self.status.good:
             where = f" ({self.detail})" if self.detail else ""
             raise IntegrationFailed(f"{self.name or 'the system'}: {self.status.value}{where}: {self.status.message}")

@@ -19,6 +19,7 @@ from numerics.claims import commutes, conserved, published, simulation, solves, 
 from numerics.claims.subject import Subject
 from numerics.progress import Progress, throttled
 from numerics.report import Check, Report
+from numerics.run_settings import check_settings
 
 Checker = Callable[[Any, Subject], tuple[Check, ...]]
 CHECKERS: tuple[tuple[type, Checker], ...] = (
@@ -61,6 +62,7 @@ def verify(
     Report
         One or more rows per claim; none if the entry claims nothing, which does not count as passed.
     """
+    check_settings(entry, seed)
     full = system is not None and system.source == entry.model
     flow = system if system is not None and full else derived(entry)
     subject = Subject(entry=entry, flow=flow, reduced=None if full else system, seed=seed, quick=quick)

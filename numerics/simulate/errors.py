@@ -17,5 +17,5 @@ class BindingError(SimulationError, ValueError):
     """The arrays do not fit the plan: a value is missing, unknown, or has another shape than declared."""
 
 
-class NotSimulable(SimulationError):  # noqa: N818 (named like the errors of the derivation)
+class NotSimulable(SimulationError):
     """The plan is well formed, but this engine has no honest way to run it. The message names one that works."""

@@ -31,7 +31,7 @@ SYSTEM = "saxe_2014_deep_linear"
         (["nonsense"], 2, "nonsense"),
         (["run", SYSTEM, "--seeed", "1"], 2, "--seeed"),
         (["derive", SYSTEM, "--set", "depth=99"], 3, "give 2 to 8 layers"),
-        (["run", SYSTEM, "--set", "batch=0"], 3, "give a batch of 1 or more"),
+        (["run", SYSTEM, "--set", "batch=0"], 3, "batch must be an integer from 1 to 1e+06"),
         (["run", SYSTEM, "--set", "eta=1.5"], 3, "give a step between 0 and 1"),
         (["run", "goldt_2019_teacher_student", "--set", "N=4"], 3, "give 20 or more"),
         (["run", "goldt_2019_teacher_student", "--data", "digits"], 3, "takes no --data"),

@@ -104,3 +104,24 @@ def test_unusable_runs_are_refused(runs, theory, message):
         scores((100,), runs, theory)
     with pytest.raises(InvalidSpec, match="do not differ"):
         spread_exponent((100, 200), [np.ones((4, 2)), np.ones((4, 2))])
+
+
+def test_the_false_alarm_rate_is_that_of_all_rows_together() -> None:
+    """Road one: the stated rate. Road two: 400 right ensembles of four quantities that move together, counted.
+
+    Students of 20 runs over 5 correlated times are rejected in far less than 1 % by Bonferroni; 400 trials at exactly 1 % give
+    more than 10 rejections with probability 0.003, which is the false-alarm rate of this test at most.
+    """
+    from numerics.stochastic import mean_rows
+
+    rng = np.random.default_rng(11)
+    theory = {name: np.zeros(5) for name in "QRve"}
+    rejected, wrong = 0, 0
+    for _ in range(400):
+        common = [rng.normal(0, n**-0.5, (20, 1)) for n in (200, 400)]
+        runs = {name: [c + rng.normal(0, n**-0.5, (20, 5)) for n, c in zip((200, 400), common, strict=True)] for name in theory}
+        rejected += not all(row.passed for row in mean_rows((200, 400), runs, theory, seed=0))
+        moved = {name: [sample + 0.1 for sample in samples] for name, samples in runs.items()}  # five errors of the mean
+        wrong += not all(row.passed for row in mean_rows((200, 400), moved, theory, seed=0))
+    assert rejected <= 10
+    assert wrong >= 60  # the control that the rows can fail: a fifth of these shifts is less than the bound allows

@@ -10,7 +10,13 @@ from derive.gaussian.quadrature import NUMPY
 from derive.indexed import arr, evaluate, fun
 from derive.system import Block, Flow
 
-NAMES = ("Em[relu|sgn|abs]", "E[sgn|sgn|sgn|sgn|x,x,sgn|sgn]", "Em[erf2|relu|step]", "E[step|step|relu|relu]", "E[tanh|x,tanh']")
+NAMES = (
+    "Em[relu|sgn|abs]",
+    "E[sgn|sgn|sgn|sgn|x,x,sgn|sgn]",
+    "Em[erf2|relu|step]",
+    "E[step|step|relu|relu]",
+    "E[tanh|x,tanh']",
+)
 
 
 def flow_and_values():

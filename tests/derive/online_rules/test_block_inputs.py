@@ -9,7 +9,6 @@ from scipy.integrate import solve_ivp
 from sympy import Identity, oo, sqrt
 
 from derive import fn
-from derive.catalog import load
 from derive.errors import UnsupportedNode
 from derive.fields import field_rule
 from derive.gaussian.quadrature import NUMPY
@@ -21,6 +20,7 @@ from derive.online import online_limit
 from derive.rules import Limit, Update
 from derive.sugar import dot
 from derive.symbols import dims, scalars, vector
+from tests.derive.online_rules import curriculum
 
 Nr, Ni = dims("Nr Ni")
 N = Nr + Ni
@@ -103,7 +103,7 @@ def simulate(steps, size, rng, *, eta=1.5, kappa=0.02, D=0.4):
 
 
 def test_curriculum_perceptron_against_sgd_with_full_weights():
-    entry = load("saglietti_2022_curriculum", Delta=0.4)
+    entry = curriculum.entry(Delta=0.4)
     flow = online_limit(entry.model)
     names = ("R_W_r_B", "Q_W_r", "Q_W_i")
     fixed = {"T_B": np.array([[0.5]]), "eta": 1.5, "kappa": 0.02, "Delta": 0.4, "rho": 0.5, "K": 1, "M": 1}

@@ -1,0 +1,105 @@
+"""Curriculum in a perceptron: relevant inputs, and irrelevant ones whose variance is the difficulty of an example.
+
+Reference: L. Saglietti, S. Sarao Mannelli, A. Saxe, "An analytical theory of curriculum learning in teacher-student networks",
+NeurIPS 2022; the part on online learning.
+
+=========  ============  ==================================================  ==================
+symbol     shape         meaning                                             name in the paper
+=========  ============  ==================================================  ==================
+W_r, W_i   (K, Nr), ..   weights on relevant and on irrelevant inputs        w_r, w_i
+B          (M, Nr)       teacher                                             w_T
+Delta      scalar        variance of the irrelevant inputs: difficulty       Delta
+rho        scalar        share of relevant inputs, Nr / (Nr + Ni)            rho
+eta        scalar        learning rate                                       eta
+kappa      scalar        L2 penalty                                          gamma
+Q_W_r      (K, K)        overlap W_r.W_r / N, N = Nr + Ni                    Q_r
+Q_W_i      (K, K)        overlap W_i.W_i / N                                 Q_i
+R_W_r_B    (K, M)        overlap W_r.B / N                                   R
+accuracy   scalar        probability of the right sign                       accuracy
+=========  ============  ==================================================  ==================
+
+Student erf(lambda / sqrt 2), lambda = (W_r x_r + W_i x_i) / sqrt N; label sgn of B x_r; squared loss. The perceptron of the
+paper is K = M = 1; sums over units make it a committee with one output. Time alpha = steps / N.
+Assumes Gaussian inputs, each seen once; Nr, Ni -> oo at a fixed ratio. A curriculum is a sequence of phases that bind Delta.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from derive import fn
+from derive.catalog.claims_of_erf_networks import Averages
+from derive.entry import Entry, Published
+from derive.laws import Normal
+from derive.model import Model
+from derive.nodes import grad, mean
+from derive.rules import Limit, Phase, Update
+from derive.sugar import total
+from derive.symbols import dims, matrix, scalars, vector
+
+REFERENCE = "Saglietti, Sarao Mannelli, Saxe, NeurIPS 2022"
+
+
+def entry(eta: float = 1.5, kappa: float = 0.02, Delta: float = 0.05, rho: float = 0.5, easy: float = 4.0) -> Entry:
+    """Learning at difficulty ``Delta``; the protocol is ``easy`` units of time at Delta, then as many at difficulty 1."""
+    return Entry(
+        name="saglietti_2022_curriculum",
+        title="curriculum learning in a perceptron, one-pass SGD",
+        reference=REFERENCE,
+        kind="online",
+        model=perceptron(easy),
+        values={"K": 1, "M": 1, "eta": eta, "kappa": kappa, "Delta": Delta, "rho": rho},
+        claims=published(),
+        docs=__doc__ or "",
+    )
+
+
+def perceptron(length: float = 4.0) -> Model:
+    """Sign teacher on the relevant inputs, erf student on all of them."""
+    Nr, Ni, K, M = dims("Nr Ni K M")
+    eta, kappa, Delta, rho = scalars("eta kappa Delta rho", positive=True)
+    lam, y, L = scalars("lam y L")
+    W_r, W_i, B = matrix("W_r", K, Nr), matrix("W_i", K, Ni), matrix("B", M, Nr)
+    x_r, x_i, N = vector("x_r", Nr), vector("x_i", Ni), Nr + Ni
+    return Model(
+        name="saglietti_2022_curriculum",
+        state=(W_r, W_i),
+        given=(B, eta, kappa, Delta),
+        data=(Normal(x_r), Normal(x_i, cov=Delta * sp.Identity(Ni))),
+        let={
+            lam: total(W_r * x_r + W_i * x_i) / sp.sqrt(N),
+            y: fn.sgn(total(B * x_r) / sp.sqrt(N)),
+            L: (fn.erf2(lam) - y) ** 2 / 2,
+        },
+        learn=Update({w: w - eta * grad(L, w) - eta * kappa / N * w for w in (W_r, W_i)}, dt=1 / N),
+        limit=Limit({Nr: sp.oo, Ni: sp.oo}, fixed={rho: Nr / N}),
+        protocol=(Phase(length), Phase(length, bind={Delta: 1})),
+        observe={"accuracy": mean((1 + fn.sgn(lam) * y) / 2), "loss": mean(L)},
+    )
+
+
+def published() -> tuple[Published, ...]:
+    """The printed equations of one perceptron (K = M = 1) in R, Q_r and Q_i."""
+    Q_r, Q_i, R, T = (sp.IndexedBase(n)[1, 1] for n in ("Q_W_r", "Q_W_i", "R_W_r_B", "T_B"))
+    k, l, n = sp.symbols("k l n", integer=True)
+    eta, kappa, Delta, rho = sp.symbols("eta kappa Delta rho", positive=True)
+    student, teacher, relevant, rest = ("student",), ("teacher",), ("relevant",), ("rest",)
+    table = {
+        (student, student): Q_r + Delta * Q_i, (teacher, teacher): T, (student, teacher): R, (student, relevant): Q_r,
+        (student, rest): Delta * Q_i, (relevant, teacher): R, (rest, teacher): sp.S.Zero,
+    }  # fmt: skip
+    av = Averages(cov=lambda a, b: table.get((a, b), table.get((b, a))), soft=lambda f: int(f == student))
+
+    def pull(field: Any) -> Any:
+        return -eta * (av.i3(student, field, student) - av.i3(student, field, teacher))
+
+    both = av.i4(student, student, student, student) - 2 * av.i4(student, student, student, teacher)
+    square = eta**2 * (both + av.j2(student, student))  # sgn^2 = 1
+    rates = {
+        sp.IndexedBase("R_W_r_B")[k, n]: pull(teacher) - eta * kappa * R,
+        sp.IndexedBase("Q_W_r")[k, l]: 2 * pull(relevant) - 2 * eta * kappa * Q_r + rho * square,
+        sp.IndexedBase("Q_W_i")[k, l]: 2 * pull(rest) - 2 * eta * kappa * Q_i + Delta * (1 - rho) * square,
+    }
+    return tuple(Published(f"order parameters, d{letter}/dalpha", rate={letter: rate}) for letter, rate in rates.items())
