@@ -36,7 +36,7 @@ def support(backend: str, code: str) -> Mapping[str, str]:
     found = sorted({m[0] for m in _PACKED.finditer(code) if f"{m[0]}(" in code})
     decorator = "@jit\n" if backend == "numba" else ""
     dtype = ", dtype=object" if backend == "mpmath" else ""
-    packed = {name: decorator + _pack(name, backend == "numpy", dtype) for name in found}
+    packed = {name: decorator + _pack(name, backend == "numpy", dtype, by_level=backend == "numba") for name in found}
     rules = {f"nodes{n}, weights{n}": _rule(n, step, backend == "mpmath") for n, step in sorted(RULES.values())}
     return {**base, **packed, **rules}
 
@@ -52,9 +52,10 @@ def _rule(n: int, step: float, exact: bool) -> str:
     return "\n".join(lines)
 
 
-def _pack(name: str, arrays: bool, dtype: str) -> str:
+def _pack(name: str, arrays: bool, dtype: str, *, by_level: bool) -> str:
     stem, digits = re.fullmatch(_PACKED, name).groups()  # type: ignore[union-attr]
     n = int(digits)
+    level = f"_{n}" if by_level else ""
     pairs = list(combinations(range(n), 2))
 
     def matrix(letter: str) -> list[str]:
@@ -94,8 +95,8 @@ def _pack(name: str, arrays: bool, dtype: str) -> str:
         return "\n".join([*lines, f"    return {', '.join(entries)}" + ("," if len(entries) == 1 else "")])
     lines += filled("m", m, False)
     if stem == "signs":
-        return "\n".join([*lines, "    return nsign(m, C)"])
-    return "\n".join([*lines, *filled("r", r, False), *filled("E", e, True), "    return limit(m, C, r, E)"])
+        return "\n".join([*lines, f"    return nsign{level}(m, C)"])
+    return "\n".join([*lines, *filled("r", r, False), *filled("E", e, True), f"    return limit{level}(m, C, r, E)"])
 
 
 class _Bare(ast.NodeTransformer):

@@ -19,6 +19,7 @@ OWN = (
 SIGNS = (
     "residual", "inv0", "isqrt0", "angle", "angle0", "erf0", "sign4", "path4", "nsign", "limit", "snap", "mean_signs",
     "conditioned", "determinant", "PAIR", "SNAP", "TOL", "ROUNDING", "NODES", "WEIGHTS",
+    *(f"{stem}_{n}" for stem in ("nsign", "limit", "mean_signs", "conditioned") for n in range(7)),
     "rounded", *(f"{stem}{n}" for stem in ("signs", "limit", "snap") for n in range(1, 9)),
     *(f"{stem}{n}" for stem in ("nodes", "weights") for n in (14, 24, 40, 64)),
 )  # fmt: skip

@@ -322,6 +322,10 @@ _NUMBERS = {
 }
 
 
+LARGEST = 6
+_RECURSIVE = ("nsign", "limit", "mean_signs", "conditioned")
+
+
 def functions(backend: str) -> dict[str, str]:
     """Definitions by name for ``"numba"`` or ``"mpmath"``."""
     decorator = "@jit\n" if backend == "numba" else ""
@@ -330,6 +334,25 @@ def functions(backend: str) -> dict[str, str]:
         for word, text in (*_WORDS[backend].items(), *_NUMBERS[backend].items()):
             body = _replaced(body, word, text)
         out[name] = decorator + body if body.startswith("def ") else body
+    return _by_level(out) if backend == "numba" else out
+
+
+def _by_level(definitions: dict[str, str]) -> dict[str, str]:
+    """The recursion over the number of signs written out, ``nsign_4`` calls ``mean_signs_4`` calls ``mean_signs_3`` ...
+
+    Numba compiles mutual recursion, but a process that loads it from Numba's cache ends in a segmentation fault.
+    """
+    out = {name: text for name, text in definitions.items() if name not in _RECURSIVE}
+    out["mean_signs_0"] = "@jit\ndef mean_signs_0(h, R):\n    return 1.0"
+    out["conditioned_0"] = "@jit\ndef conditioned_0(m, C, E, centred):\n    return 1.0"
+    for n in range(1, LARGEST + 1):
+        below = {"conditioned": max(n - 2, 0), "mean_signs": n - 1}
+        for name in _RECURSIVE:
+            calls = below if name == "mean_signs" else {"mean_signs": n}
+            _, head, body = definitions[name].split("\n", 2)  # decorator, signature, rest
+            for callee, level in calls.items():
+                body = re.sub(rf"\b{callee}\(", f"{callee}_{level}(", body)
+            out[f"{name}_{n}"] = "@jit\n" + head.replace(f"def {name}(", f"def {name}_{n}(") + "\n" + body
     return out
 
 

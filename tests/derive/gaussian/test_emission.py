@@ -1,5 +1,9 @@
 """Local averages as emitted functions. Road one: the printed module of each backend. Road two: `derive.indexed.evaluate`."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from mpmath import mpf
@@ -55,3 +59,24 @@ def test_users_symbols_do_not_meet_the_functions_of_the_module():
         observables={"sign4": angle},
     )  # fmt: skip
     assert abs(float(emit(flow, backend="numpy").observables(0.0, 1.0, 0.5, 1.0)[0]) - np.pi / 6) < 1e-15  # one arcsine
+
+
+@pytest.mark.slow
+def test_a_second_process_loads_the_compiled_kernel(tmp_path):
+    """Mutual recursion compiles, but crashes when Numba loads it from its cache; so the recursion is written out by level."""
+    code = """
+from codegen import compile
+from derive.gaussian.local import read
+from derive.indexed import arr, fun
+from derive.system import Block, Flow
+made = read("Em[erf2|relu|step]")
+values = {a: (0.3 if a[0] == "m" else 2.0 if a[1] == a[-1] else 0.5) for a in made.arguments}
+average = fun("Em[erf2|relu|step]", *(arr(a) for a in made.arguments))
+flow = Flow(name="f", state=(Block(name="q"),), rhs={"q": arr("q")}, parameters=tuple(Block(name=a) for a in values),
+            observables={"o": average})
+print(*compile(flow).observables(0.0, 1.0, *values.values()))
+"""
+    env = {**os.environ, "GRADIENTFLOW_CACHE": str(tmp_path)}
+    runs = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True) for _ in range(2)]
+    assert [r.returncode for r in runs] == [0, 0], runs[-1].stderr
+    assert float(runs[0].stdout) == pytest.approx(float(runs[1].stdout), rel=1e-13)  # compiled twice: other order of operations
