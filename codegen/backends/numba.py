@@ -6,6 +6,7 @@ function that a kernel calls is printed into its file, because Numba's cache doe
 
 from __future__ import annotations
 
+from codegen.backends.numpy import METHODS
 from codegen.printer import Backend, decimal
 from codegen.program import Helper
 
@@ -79,14 +80,6 @@ BACKEND = Backend(
     wholesale=False,
     loops=_loops,
     empty="np.empty({})",
-    methods={
-        "total": "np.sum({})",
-        "diagonal": "np.diagonal({})",
-        "trace": "np.trace({})",
-        "inverse": "np.linalg.inv({})",
-        "eye": "np.eye({})",
-        "ones": "np.ones(({}, {}))",
-        "zeros": "np.zeros(({}, {}))",
-    },
+    methods=METHODS,
     run="needs Python, NumPy and Numba; import it, or run it with `python -i`; arrays must be float64 and C-contiguous",
 )

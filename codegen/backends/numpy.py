@@ -36,6 +36,17 @@ def _loops(helper: Helper) -> str:
     return ""  # array arguments work as they are
 
 
+#: Whole-array operations; Numba compiles the same calls.
+METHODS = {
+    "total": "np.sum({})",
+    "diagonal": "np.diagonal({})",
+    "trace": "np.trace({})",
+    "inverse": "np.linalg.inv({})",
+    "eye": "np.eye({})",
+    "ones": "np.ones(({}, {}))",
+    "zeros": "np.zeros(({}, {}))",
+}
+
 BACKEND = Backend(
     name="numpy",
     imports=("import math", "", "import numpy as np"),
@@ -46,14 +57,6 @@ BACKEND = Backend(
     each=_each,
     loops=_loops,
     empty="np.empty({})",
-    methods={
-        "total": "np.sum({})",
-        "diagonal": "np.diagonal({})",
-        "trace": "np.trace({})",
-        "inverse": "np.linalg.inv({})",
-        "eye": "np.eye({})",
-        "ones": "np.ones(({}, {}))",
-        "zeros": "np.zeros(({}, {}))",
-    },
+    methods=METHODS,
     run="needs Python and NumPy; import it, or run it with `python -i`",
 )
