@@ -16,9 +16,11 @@ from codegen.functions import HelperSet
 from codegen.names import Names
 from codegen.program import Argument, Expr, Procedure, Program, Return, SizeOf, Statement, item, var
 from derive import indexed, poly
+from derive.composite import inside
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.poly import Poly
 from derive.system import Block, Flow
+from derive.words import PI
 
 WIDTH = 108
 
@@ -150,13 +152,12 @@ def _scalars(e: Any) -> tuple[str, ...]:
     """Names of the scalars in an expression."""
     if isinstance(e, indexed.Node):
         return indexed.arrays(e)
-    found = {n for key in e.terms for n, _ in key.params if not n.isdigit()}
+    found = {n for key in e.terms for n, _ in key.params if not n.isdigit() and n != PI}
     for key in e.terms:
         for word in (key.word or (), *(w for w, _ in key.traces)):
             for x in word:
                 comp = x.atom.comp
-                inner = () if comp is None else getattr(comp, "factors", None) or (comp.argument,)
-                found |= {n for p in inner for n in _scalars(p)}
+                found |= {n for p in (() if comp is None else inside(comp)) for n in _scalars(p)}
     return tuple(sorted(found))
 
 

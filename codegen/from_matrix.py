@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from codegen import chain
+from codegen.equations import solved, solver
 from codegen.factor import extract
 from codegen.functions import HelperSet
 from codegen.names import Names
@@ -20,7 +21,7 @@ from codegen.program import Assign, Comment, Expr, Statement, add, mul, num, pow
 from codegen.share import share
 from derive.errors import UnsupportedNode
 from derive.poly import Poly
-from derive.words import Atom, Elem, Had, Inverse, Key, Letter, Word
+from derive.words import PI, Atom, Composite, Elem, Had, Inverse, Key, Letter, Solution, Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +37,14 @@ class Target:
 class _Definition:
     """What an atom stands for: an equation, a product, or a composite of the equations in ``parts``."""
 
-    kind: str  # poly word elem had inverse
+    kind: str  # poly word elem had inverse solution
     parts: tuple[str, ...] = ()
     word: Word = ()
     function: str = ""
     order: int = 0
 
 
-STEMS = {"poly": "E", "word": "P", "elem": "H", "had": "D", "inverse": "V"}
+STEMS = {"poly": "E", "word": "P", "elem": "H", "had": "D", "inverse": "V", "solution": "X"}
 
 
 class Emitter:
@@ -87,15 +88,19 @@ class Emitter:
             for word in (key.word or (), *(w for w, _ in key.traces)):
                 for atom in (x.atom for x in word):
                     if atom.comp is not None and atom not in self.definitions:
-                        self.definitions[atom] = self._composite(atom.comp)
+                        self.definitions[atom] = self._composite(atom, atom.comp)
 
-    def _composite(self, comp: Elem | Had | Inverse) -> _Definition:
+    def _composite(self, atom: Atom, comp: Composite) -> _Definition:
         if isinstance(comp, Elem):
             return _Definition("elem", (self._argument(comp.argument),), function=comp.function, order=comp.order)
         if isinstance(comp, Had):
             return _Definition("had", tuple(self._argument(f) for f in comp.factors))
         if isinstance(comp, Inverse):
             return _Definition("inverse", (self._argument(comp.argument),))
+        if isinstance(comp, Solution):
+            found = solver(atom)
+            parts = tuple(self._argument(p) for p in found.arguments)
+            return _Definition("solution", parts, function=" ".join(found.operations))
         raise UnsupportedNode(f"composite {type(comp).__name__}: no rule for emission")
 
     def _argument(self, p: Poly) -> str:
@@ -147,6 +152,8 @@ class Emitter:
             value = self.helpers.apply(d.function, d.order, parts, self.rename, each=not scalar)
         elif d.kind == "had":
             value = mul(*parts)
+        elif d.kind == "solution":
+            value = solved(d.function.split(), parts)
         else:
             value = Expr("inverse", (parts[0],))
         inline = d.kind == "had" and self.uses.get(atom, 0) < 2
@@ -214,7 +221,8 @@ class Emitter:
     def _term(self, key: Key, c: Fraction, p: Poly) -> Expr:
         factors = [num(c)] if c != 1 else []
         for name, e in key.params:
-            factors.append(power(num(int(name)) if name.isdigit() else self.leaf(name, ()), e))
+            base = Expr("pi") if name == PI else num(int(name)) if name.isdigit() else self.leaf(name, ())
+            factors.append(power(base, e))
         factors += [power(self._trace(w), e) for w, e in key.traces]
         if key.word:
             factors.append(self._chain(key.word))

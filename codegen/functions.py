@@ -12,6 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from codegen.functions_counts import is_count_function
 from codegen.functions_signs import is_sign_function
 from codegen.local_averages import identifier, local_average
 from codegen.program import Expr, Helper, Procedure, call, mul, num, power, var
@@ -168,7 +169,7 @@ class HelperSet:
         """``f^(order)(args)``; elementwise if ``each``."""
         if order == 0 and name in PRIMITIVE and name not in self._functions and not each:
             return call(name, *args)
-        if is_sign_function(name):
+        if is_sign_function(name) or (is_count_function(name) and name not in self._functions):
             return call(name, *args)
         if (made := read(name)) is not None:
             if name not in self._averages:

@@ -25,6 +25,7 @@ from codegen.program import Program
 from codegen.source import source
 from codegen.vectorise import vectorise
 from derive.errors import InvalidSpec, ShapeMismatch
+from derive.switches import Jump, jumps, smooth_branch
 from derive.system import Block, Flow, Reduction
 
 
@@ -50,6 +51,10 @@ class Kernel:
         ``rhs(t, *states, *parameters) -> tuple`` of time derivatives, on arrays.
     observables : callable
         The same arguments; a tuple in the order of ``observable_names``.
+    jumps : tuple of Jump
+        Jumps of the right-hand side at zeros of the state (`derive.switches`).
+    branch : Kernel or None
+        The same system with these jumps held as parameters, if there are any.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Kernel:
     observable_names: tuple[str, ...]
     rhs: Callable[..., tuple[Any, ...]]
     observables: Callable[..., tuple[Any, ...]]
+    jumps: tuple[Jump, ...] = ()
+    branch: Kernel | None = None
 
     def layout(self, values: Mapping[Any, Any]) -> Layout:
         """Layout of a flat state, from state arrays by symbol or name (parameters among them are checked too).
@@ -215,7 +222,7 @@ def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
     (array([0.5, 2. ]),)
     """
     flow, target = _system(system), find_backend(backend)
-    built = build(flow)
+    built, found = build(flow), jumps(flow)
     text = source(_shaped(built.program, backend), target)
     key = cache.digest(text, backend)
     where = cache.directory()
@@ -234,6 +241,8 @@ def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
         observable_names=built.observables,
         rhs=module.rhs,
         observables=module.observables,
+        jumps=found,
+        branch=compile(smooth_branch(flow, found), backend) if found else None,
     )
 
 

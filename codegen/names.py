@@ -23,7 +23,12 @@ SIGNS = (
     "rounded", *(f"{stem}{n}" for stem in ("signs", "limit", "snap") for n in range(1, 9)),
     *(f"{stem}{n}" for stem in ("nodes", "weights") for n in (14, 24, 40, 64)),
 )  # fmt: skip
-RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *OWN, *SIGNS))
+LINEAR = (
+    "doubled", "continuous", "lyapunov", "sylvester", "stein", "stein_any", "of_words", "of_turned", "of_trace", "solve_linear",
+    "unit", "resolvent",
+)  # fmt: skip
+COUNTS = ("power", "binomial", "binomial_tail", "is_zero")
+RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *OWN, *SIGNS, *LINEAR, *COUNTS))
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

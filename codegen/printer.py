@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from codegen.functions_linear import METHODS as LINEAR
 from codegen.program import (
     Allocate,
     Assign,
@@ -144,7 +145,7 @@ class Printer:
             return f"{self.text(e.args[0], ATOM)}.T", ATOM
         if e.op == "entry":
             return f"{self.text(e.args[0], ATOM)}[0, 0]", ATOM
-        return b.methods[e.op].format(*(self.text(a) if isinstance(a, Expr) else a for a in e.args)), ATOM
+        return {**LINEAR, **b.methods}[e.op].format(*(self.text(a) if isinstance(a, Expr) else a for a in e.args)), ATOM
 
     def _sum(self, e: Expr) -> str:
         terms = sorted(e.args, key=_negative)  # positive terms first, otherwise in the given order

@@ -23,7 +23,7 @@ class Expr:
         num: (Fraction,); pi: (); var, size: (name,); item: (array, index, ...); add, mul: expressions; pow: (base, Fraction);
         call: (function, argument, ...); each: (function, array, extra scalar, ...), elementwise; same: (i, j), 1 if i = j,
         else 0; twice: (i, j), 1 if i = j, else 2; matmul: (A, B); T, total, trace, diagonal, inverse, entry: (A,); eye, ones,
-        zeros: sizes.
+        zeros: sizes; lyapunov, sylvester, stein, ...: matrices, see `codegen.functions_linear`.
     args : tuple
     """
 

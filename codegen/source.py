@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from codegen import functions_signs
+from codegen import functions_counts, functions_linear, functions_signs
 from codegen.printer import Backend, Printer
 from codegen.program import Program
 
@@ -21,7 +21,8 @@ def source(program: Program, backend: Backend) -> str:
     functions += [printer.procedure(p) for p in (*program.averages, *program.procedures)]
     blocks = ["\n".join(lines) for lines in functions]
     code = "\n".join(_without_strings(b) for b in blocks)
-    support = _needed({**backend.support, **functions_signs.support(backend.name, code)}, code)
+    known = {**backend.support, **functions_linear.support(backend.name), **functions_signs.support(backend.name, code)}
+    support = _needed({**known, **functions_counts.support(backend.name)}, code)
     everything = "\n".join([*backend.prelude, *support, code])
     imports = [line for line in backend.imports if not line or _used(line, everything)]
     while imports and not imports[0]:

@@ -3,7 +3,7 @@
     Modes       W_l = R_{l+1} diag(a_l) R_l',  R_1 = V, R_{L+1} = U from the singular vectors of the input-output correlation
     Balanced    all factors of a mode are equal, a_l = u^{1/L}
     LambdaBalanced  two layers, W2'W2 - W1 W1' = lam I: matrix Riccati equation of Q = (W1'; W2), or one scalar for each mode
-    Gram        the flow of Q followed through M = Q Q'
+    Gram        the flow of Q followed through M = Q Q', or M = Q'Q
     Manifold    the user's own: states as expressions of new symbols
 
 Imported by users and by `derive.reduction`.
@@ -19,6 +19,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import InvalidSpec
+from derive.nodes import MatrixApply
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -114,6 +115,9 @@ class Manifold:
         ``"orth"`` (R'R = I), ``"square"`` (also R R' = I), ``"diag"``, ``"sym"``, separated by blanks.
     solve_for : mapping coordinate -> SymPy expression of the states
         How to read a coordinate off the states; without it the equations are divided by the known factors.
+    orthogonal : iterable of pairs of SymPy symbols
+        Arrays A, B of as many rows with A'B = 0: a direction and its complement, for instance ``((v0, V),)``. B may be a
+        function of A, entry by entry: ``((g, fn.abs(g)),)`` says that the positive and negative entries of g have equal norms.
     """
 
     lift: Mapping[Any, Any]
@@ -121,6 +125,7 @@ class Manifold:
     data: Mapping[Any, Any] = field(default_factory=lambda: EMPTY)
     tags: Mapping[Any, str] = field(default_factory=lambda: EMPTY)
     solve_for: Mapping[Any, Any] = field(default_factory=lambda: EMPTY)
+    orthogonal: tuple[tuple[Any, Any], ...] = ()
 
     def __init__(
         self,
@@ -129,10 +134,31 @@ class Manifold:
         data: Mapping[Any, Any] = EMPTY,
         tags: Mapping[Any, str] = EMPTY,
         solve_for: Mapping[Any, Any] = EMPTY,
+        orthogonal: Iterable[tuple[Any, Any]] = (),
     ):
         for name, value in (("lift", lift), ("data", data), ("tags", tags), ("solve_for", solve_for)):
             object.__setattr__(self, name, MappingProxyType(dict(value)))
         object.__setattr__(self, "coordinates", tuple(coordinates))
+        object.__setattr__(self, "orthogonal", tuple(_pair(p) for p in orthogonal))
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    """Two matrix symbols with as many rows."""
+    fits = isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], sp.MatrixSymbol)
+    if not (
+        fits and (isinstance(pair[1], sp.MatrixSymbol) or (isinstance(pair[1], MatrixApply) and pair[1].args[1] == pair[0]))
+    ):
+        raise InvalidSpec(
+            f"Manifold: orthogonal={pair!r} is no pair of matrix symbols; write orthogonal=((A, B), ...), or ((g, fn.abs(g)),) "
+            "for a column g orthogonal to a function of itself"
+        )
+    a, b = pair
+    if a.shape[0] != b.shape[0] or a == b:
+        raise InvalidSpec(
+            f"Manifold: {a} ({a.shape[0]} rows) and {b} ({b.shape[0]} rows) cannot be orthogonal, {a}'{b} = 0; "
+            "give two different arrays with as many rows"
+        )
+    return a, b
 
 
 def name_of(symbol: Any) -> str:

@@ -142,11 +142,10 @@ def _draw(a: _Assembly, law: Law) -> Draw:
             parts["opens"] = tuple(s.name for s in law.realises.symbols)
             parts |= {w: tuple(s.name for s in symbols_of(getattr(law.realises, w), where)) for w in ("odd", "even")}
     elif isinstance(law, Marginal):
+        parts["cov"] = _optional(a, law.cov, f"{where} cov")
         if law.values is not None:
-            parts = {
-                "values": tuple((a.tree(v, f"{where} value"),) for v in law.values),
-                "probs": _probabilities(a, law.probs, where),
-            }
+            parts["values"] = tuple((a.tree(v, f"{where} value"),) for v in law.values)
+            parts["probs"] = _probabilities(a, law.probs, where)
         if law.moments is not None:
             parts["moments"] = tuple((k, a.tree(v, f"{where} moment {k}")) for k, v in sorted(law.moments.items()))
         if law.transform is not None:

@@ -154,6 +154,15 @@ def _normal(
     return float(np.linalg.norm(f - j @ best) / np.linalg.norm(f)), point
 
 
+def _off(rest: sp.Expr, whole: sp.Expr, a: sp.Symbol, b: sp.Symbol, lam: sp.Expr) -> tuple[float, dict[str, float]]:
+    """Relative size of a leftover term at a random point with b^2 - a^2 = lam, and the point."""
+    rng = random.Random(20)
+    point = {n: rng.uniform(0.5, 1.5) for n in sorted({s.name for e in (rest, whole, a, b, lam) for s in e.free_symbols})}
+    shift = float(value(lam, point))
+    point |= {b.name: (point[a.name] ** 2 + shift) ** 0.5} if shift > 0 else {a.name: (point[b.name] ** 2 - shift) ** 0.5}
+    return abs(float(value(rest, point)) / float(value(whole, point))), point
+
+
 def _result(
     flow: Flow,
     system: ScalarSystem,
@@ -248,9 +257,12 @@ def reduce_lambda_balanced(flow: Flow, ansatz: LambdaBalanced) -> Reduction:
     (a, b), (f, g) = system.states, system.rhs
     drift = sp.expand(2 * (b * g - a * f))
     if drift != 0:
+        size, point = _off(drift, sp.Abs(2 * b * g) + sp.Abs(2 * a * f), a, b, ansatz.lam)
         raise NotInvariant(
             f"{flow.name}: {b}^2 - {a}^2 changes at the rate {drift}, so no balance lasts; give both layers one time constant",
             leftover=drift,
+            point=point,
+            size=size,
         )
     taken = {x.name for x in (*flow.state, *flow.parameters)}
     name, lam = "u" if "u" not in taken else "u_all", ansatz.lam
@@ -258,7 +270,15 @@ def reduce_lambda_balanced(flow: Flow, ansatz: LambdaBalanced) -> Reduction:
     speed = sp.cancel(f / b).xreplace({a: u / b})
     speed = sp.factor_terms(sp.expand(sp.cancel(speed)))
     if speed.has(b) or speed.has(a):
-        raise NotInvariant(f"{flow.name}: {a}'/{b} = {sp.cancel(f / b)} is no function of {a}*{b}; keep both factors")
+        rest = sp.Add(*(term for term in sp.Add.make_args(sp.expand(speed)) if term.has(a) or term.has(b)))
+        size, point = _off(rest, speed, a, b, lam)
+        raise NotInvariant(
+            f"{flow.name}: {a}'/{b} = {sp.cancel(f / b)} is no function of {u} = {a}*{b}, the term {rest} remains; "
+            "keep both factors",
+            leftover=rest,
+            point=point,
+            size=size,
+        )
     root = sp.sqrt(lam**2 + 4 * u**2)
     lift = {a: sp.sqrt((root - lam) / 2), b: sp.sqrt((root + lam) / 2)}
     assumption = Assumption(

@@ -4,6 +4,7 @@
   a composite letter C = f(P, ...) hands its cotangent G back to its argument:
 
       f^(k)(P):  f^(k+1)(P) o G        F1 o ... o Fn:  G o (other factors)        P^-1:  -C' G C'
+      C solves L(C) + K = 0:  the cotangent of the equation solves the adjoint one (`derive.implicit`)
 
   The cotangent contains W itself and must not be differentiated: a placeholder stands for it meanwhile.
 * ``along(p, field)``: directional derivative, by the product rule; ``ddt(p, flow)`` is the one along a flow.
@@ -18,10 +19,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from derive.composite import hadamard, inside, letter_mentions, mentions, rebuilt, scalar_power, slope
+from derive.composite import bound_in, hadamard, inside, letter_mentions, mentions, rebuilt, scalar_power, slope
 from derive.errors import ShapeMismatch, UnsupportedNode
 from derive.poly import Poly, atom, constant, identity, monomial, param, product, text, zero
-from derive.words import Atom, Elem, Had, Key, Letter, Word, merge_params, merge_traces
+from derive.words import Atom, Elem, Had, Key, Letter, Solution, Word, merge_params, merge_traces
 
 
 def grad(p: Poly, variable: Atom | str) -> Poly:
@@ -85,7 +86,8 @@ def _back(c: Atom, cotangent: Poly, variable: Atom, depth: int) -> Poly:
             continue
         held = Atom(f"#{depth}", *argument.shape)
         inner = _grad((atom(held).T * argument).trace(), variable, depth + 1)
-        total = total + substitute(inner, {held.name: given})
+        known = {held.name: given} | ({c.comp.unknown: atom(c)} if isinstance(c.comp, Solution) else {})
+        total = total + substitute(inner, known)
     return total
 
 
@@ -99,6 +101,10 @@ def _backward(c: Atom, cotangent: Poly) -> list[tuple[Poly, Poly]]:
     if isinstance(comp, Had):
         factors = comp.factors
         return [(f, hadamard(cotangent, *factors[:i], *factors[i + 1 :])) for i, f in enumerate(factors)]
+    if isinstance(comp, Solution):
+        from derive.implicit import adjoint
+
+        return [(comp.equation, adjoint(c, comp, cotangent))]
     turned = atom(c).T
     assert comp is not None
     return [(comp.argument, -(turned * cotangent * turned))]
@@ -146,7 +152,8 @@ def _along_letter(x: Letter, field: Mapping[str, Poly]) -> Poly | None:
         change = field.get(x.atom.name)
     else:
         parts = inside(comp)
-        changes = [along(q, field) for q in parts]
+        moved = {n: rate for n, rate in field.items() if n != bound_in(comp)}
+        changes = [along(q, moved) for q in parts]
         if not any(changes):
             return None
         if isinstance(comp, Elem):
@@ -156,6 +163,10 @@ def _along_letter(x: Letter, field: Mapping[str, Poly]) -> Poly | None:
             change = zero(parts[0].shape)
             for i, d in enumerate(changes):
                 change = change + hadamard(d, *parts[:i], *parts[i + 1 :])
+        elif isinstance(comp, Solution):
+            from derive.implicit import tangent
+
+            change = tangent(x.atom, comp, changes[0])
         else:
             change = -(atom(x.atom) * changes[0] * atom(x.atom))
     if change is None:
@@ -224,7 +235,8 @@ def _replaced(word: Word, values: Mapping[str, Poly]) -> Poly:
 def _replaced_letter(x: Letter, values: Mapping[str, Poly]) -> Poly:
     if x.atom.comp is not None:
         parts = inside(x.atom.comp)
-        changed = tuple(substitute(q, values) for q in parts)
+        free = {n: p for n, p in values.items() if n != bound_in(x.atom.comp)}
+        changed = tuple(substitute(q, free) for q in parts)
         if changed == parts:
             new = atom(x.atom)
         else:

@@ -35,8 +35,9 @@ from typing import Any
 
 from derive.errors import UnsupportedNode
 from derive.field_calculus import without_stops
+from derive.field_increments import increments
 from derive.field_values import Reader
-from derive.fields import FieldRule, _increments, field_rule
+from derive.fields import FieldRule, field_rule
 from derive.indexed import ONE, Index, Node, arr, arrays, text
 from derive.lowered import Lowered, LoweredUpdate
 
@@ -85,9 +86,15 @@ def exact_chain(rule_or_model: Any) -> dict[str, Any]:
             f"{rule.name}: exact_chain follows one Gaussian input per step (found {shown}); simulate the plan, "
             "or stack the inputs into one"
         )
+    if rule.branches[0].steps:
+        (x, steps), *_ = rule.branches[0].steps.items()
+        raise UnsupportedNode(
+            f"{rule.name}: exact_chain follows one input column per step of learning, and {x} is an episode of {steps}; "
+            "simulate the plan"
+        )
     reader = _exact_reader(rule)
     assert isinstance(low.rule, LoweredUpdate)
-    labels, F, G, H = _increments(low, low.rule, reader, {a: rule.overlaps.families[a] for a in rule.overlaps.learned})
+    labels, F, G, H = increments(low, low.rule, reader, {a: rule.overlaps.families[a] for a in rule.overlaps.learned})
     if odd := [a for a, size in rule.overlaps.families.items() if not isinstance(size, str) and size != 1]:
         raise UnsupportedNode(f"{rule.name}: the number of vectors of {odd[0]} has no name; declare it with dims('K')")
     observe, left_out = _observables(rule, reader)

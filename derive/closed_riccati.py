@@ -1,5 +1,7 @@
 """Closed form of the matrix Riccati equation  M' = f (F M + M F) - g M^2  with symmetric constant F and M(0) = Q0 Q0'.
 
+F is any symmetric expression of given arrays, for instance  X K X' - lam I.
+
     M(t) = E (I + g M0 P)^{-1} M0 E,    E = exp(f F t),   P = int_0^t exp(2 f F r) dr = (E^2 - I) F^{-1} / (2 f)
 
 The shape is recognised by its words. The printed expression holds for invertible F and is checked with 60 digits; it is never
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -18,9 +21,14 @@ import numpy as np
 import sympy as sp
 
 from derive import symbols
+from derive.completion import sizes_in, sizes_of
+from derive.composite import atoms, letter_mentions, mentions, parameters
+from derive.convert import to_sympy
 from derive.errors import CheckFailed, NoClosedForm
 from derive.evaluate import evaluate
-from derive.poly import Poly, text
+from derive.gram import side_of
+from derive.matrix_functions import MatrixExp
+from derive.poly import Poly, atom, identity, power, product, text, zero
 from derive.riccati_value import riccati_path, square_root
 from derive.system import Block, ClosedForm, Flow, Step
 from derive.words import Atom, Key
@@ -28,34 +36,12 @@ from derive.words import Atom, Key
 DIGITS = 60
 
 
-class MatrixExp(sp.MatrixExpr):  # type: ignore[misc]
-    """exp of a square matrix expression, unevaluated.
-
-    >>> MatrixExp(sp.MatrixSymbol("F", 2, 2)).shape
-    (2, 2)
-    """
-
-    def __new__(cls, exponent: sp.MatrixExpr) -> MatrixExp:
-        return super().__new__(cls, exponent)  # type: ignore[no-any-return]
-
-    @property
-    def shape(self) -> tuple[Any, Any]:
-        """Shape of the exponent."""
-        return self.args[0].shape  # type: ignore[no-any-return]
-
-    def _sympystr(self, printer: Any) -> str:
-        return f"exp({printer._print(self.args[0])})"
-
-    def _latex(self, printer: Any) -> str:
-        return f"e^{{{printer._print(self.args[0])}}}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What was recognised: the state, F, and the scalars f and g."""
 
     state: Block
-    field: Atom
+    field: Poly
     linear: Poly
     cubic: Poly
 
@@ -72,25 +58,38 @@ def matrix_riccati(flow: Flow) -> ClosedForm:
     """
     shape = recognise_words(flow)
     checked = _check(flow, shape)
-    name, big, f = shape.state.name, _dimension(shape.state.shape[0]), shape.field.name
-    root = flow.source.state[0].name if isinstance(flow.source, Flow) else ""  # Q of M = Q Q', as exact as the start is
+    name, big = shape.state.name, _dimension(shape.state.shape[0])
+    turned = side_of(flow)
+    root = flow.source.state[0].name if turned is not None else ""  # Q of M = Q Q', as exact as the start is
     t = symbols.t
-    start, field = sp.MatrixSymbol(f"{name}0", big, big), sp.MatrixSymbol(f, big, big)
+    start, field = sp.MatrixSymbol(f"{name}0", big, big), to_sympy(shape.field, flow.symbols, flow.functions)
     linear, cubic = _scalar(shape.linear), _scalar(shape.cubic)
     grown, eye = MatrixExp(linear * t * field), sp.Identity(big)
     total = (MatrixExp(2 * linear * t * field) - eye) * field.I
     solution = grown * (eye + cubic / (2 * linear) * start * total).I * start * grown
+    needed = sorted({*(a.name for a in atoms(shape.field)), *parameters(shape.field)} - set(sizes_of(flow)))
+    shown = text(shape.field)
 
     def at(times: Any, initial: Mapping[Any, Any], params: Mapping[Any, Any]) -> dict[str, Any]:
         begin, known = _named(initial), _named(params)
         if root in begin:
-            begin[name] = begin[root]
-        for where, need, have in (("initial", name, begin), ("params", f, known)):
-            if need not in have:
-                raise KeyError(f"{where}: no value for {need} of {flow.name}; given: {', '.join(sorted(have)) or 'nothing'}")
-        speeds = [float(evaluate(p, known)) for p in (shape.linear, shape.cubic)]
-        factor = np.asarray(begin[root], dtype=float) if root in begin else square_root(begin[name])
-        path = riccati_path(np.atleast_1d(times), factor, np.asarray(known[f], dtype=float), *speeds)
+            factor = np.swapaxes(np.asarray(begin[root], dtype=float), -1, -2) if turned else begin[root]
+            begin[name] = factor
+        for where, needs, have in (("initial", [name], begin), ("params", needed, known)):
+            missing = [n for n in needs if n not in have]
+            if missing:
+                given = ", ".join(sorted(have)) or "nothing"
+                raise KeyError(f"{where}: no value for {missing[0]} of {flow.name}; given: {given}")
+        used = {n: known[n] for n in known if any(mentions(p, n) for p in (shape.field, shape.linear, shape.cubic))}
+        size = {str(shape.state.shape[0]): np.shape(begin[name])[-2], **sizes_in(flow, known)}
+        speeds = [float(evaluate(p, used, sizes=size)) for p in (shape.linear, shape.cubic)]
+        begin_root = np.asarray(begin[name], dtype=float) if root in begin else square_root(begin[name])
+        path = riccati_path(
+            np.atleast_1d(times),
+            begin_root,
+            np.asarray(evaluate(shape.field, used, sizes=size, functions=flow.functions)),
+            *speeds,
+        )
         return {name: path @ np.swapaxes(path, -1, -2)}
 
     steps = (
@@ -103,7 +102,7 @@ def matrix_riccati(flow: Flow) -> ClosedForm:
         solution={name: solution},
         time=t,
         initial={name: start},
-        domain=f"positive semidefinite starts, t >= 0; as printed for invertible {f}, evaluation for every symmetric {f}"
+        domain=f"positive semidefinite starts, t >= 0; as printed for invertible {shown}, evaluation of every symmetric one"
         + (f" (a start of {root} in place of {name} keeps directions below the rounding of {name})" if root else ""),
         assumptions=flow.assumptions,
         steps=(*flow.steps, *steps),
@@ -128,27 +127,41 @@ def recognise_words(flow: Flow) -> Shape:
     b = flow.state[0]
     p = flow.rhs[b.name]
     assert isinstance(p, Poly)  # the caller looked at the level
-    found: dict[str, Poly] = {}
-    field: Atom | None = None
+    size = b.shape[0]
+    left, right, square = zero(p.shape), zero(p.shape), zero(None)
     for key, c in p.items():
         word = key.word or ()
-        names = [x.atom.name for x in word]
-        others = [x.atom for x in word if x.atom.name != b.name]
+        places = [i for i, x in enumerate(word) if letter_mentions(x, b.name)]
+        plain = "sym" in b.tags and not key.traces and not any(n == b.name for n, _ in key.params)
+        plain = plain and bool(places) and all(word[i].atom.comp is None for i in places)
         scalar = Poly(None, {Key(key.params, (), None): c})
-        fits = len(word) == 2 and not key.traces and b.name in names and "sym" in b.tags
-        fits = fits and all(a.comp is None and a.symmetric and (field is None or a == field) for a in others)
-        if not fits:
+        if plain and len(word) == 1:
+            left, right = (part + scalar.scale(Fraction(1, 2)) * identity(size) for part in (left, right))
+        elif plain and len(word) == len(places) == 2:
+            square = square - scalar
+        elif plain and places == [len(word) - 1]:
+            left = left + scalar * product(word[:-1], size)
+        elif plain and places == [0]:
+            right = right + scalar * product(word[1:], size)
+        else:
             raise NoClosedForm(
                 f"no closed form of {flow.name}: {text(Poly(p.shape, {key: c}))} does not fit M' = f (F M + M F) - g M M; for "
                 f"Q' = f F Q - g Q Q'Q/2 follow {b.name}*{b.name}' by reduce(..., Gram()), otherwise integrate"
             )
-        field = others[0] if others else field
-        found["square" if not others else "left" if names[1] == b.name else "right"] = scalar
-    if field is None or set(found) != {"square", "left", "right"} or found["left"] != found["right"]:
+    if not left or left != right or left != left.T or len(square.terms) != 1:
         raise NoClosedForm(
             f"no closed form of {flow.name}: {text(p)} is not of the form f (F M + M F) - g M M; integrate it numerically"
         )
-    return Shape(state=b, field=field, linear=found["left"], cubic=-found["square"])
+    scale = _common(left)
+    return Shape(state=b, field=power(scale, Fraction(-1)) * left, linear=scale, cubic=square)
+
+
+def _common(p: Poly) -> Poly:
+    """The scalar factor that all terms share: of one term its coefficient, of several their common parameters."""
+    keys = list(p.terms)
+    exponents = [dict(k.params) for k in keys]
+    shared = tuple((n, e) for n, e in keys[0].params if all(other.get(n) == e for other in exponents))
+    return Poly(None, {Key(shared, (), None): p.terms[keys[0]] if len(keys) == 1 else Fraction(1)})
 
 
 def _named(values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -166,14 +179,17 @@ def _scalar(p: Poly) -> sp.Expr:
 
 
 def _check(flow: Flow, shape: Shape) -> str:
-    """The expression against the words of the equation with 60 digits, then the evaluation against the expression."""
+    """The words of the equation, the expression with 60 digits, and the evaluation against the expression."""
+    name = shape.state.name
+    m = atom(Atom(name, shape.state.shape[0], shape.state.shape[0], shape.state.tags))
+    built = shape.linear * (shape.field * m + m * shape.field) - shape.cubic * m * m
+    if built != flow.rhs[name]:
+        raise CheckFailed(f"closed form of {flow.name}: {text(built)} is not the equation of {name}")
     rng = np.random.default_rng(9)
     raw, root = rng.normal(size=(3, 3)), rng.normal(size=(3, 2))
     field = raw + raw.T
     start = root @ root.T
     scalars = {n: 0.75 for p in (shape.linear, shape.cubic) for k in p.terms for n, _ in k.params}
-    p = flow.rhs[shape.state.name]
-    assert isinstance(p, Poly)
     with mpmath.workdps(DIGITS):
         mf, m0 = mpmath.matrix(field.tolist()), mpmath.matrix(start.tolist())
         given = {k: mpmath.mpf(v) for k, v in scalars.items()}
@@ -187,9 +203,7 @@ def _check(flow: Flow, shape: Shape) -> str:
         t, h = mpmath.mpf(2) / 5, mpmath.mpf(10) ** -20
         slope = (at(t + h) - at(t - h)) / (2 * h)  # error h^2 = 1e-40, rounding 1e-60 / h = 1e-40
         now = at(t)
-        values = {shape.state.name: _objects(now), shape.field.name: _objects(mf)}
-        rate = evaluate(p, {**values, **given})
-        residual = max(abs(slope[i, j] - rate[i, j]) for i in range(3) for j in range(3)) / mpmath.mnorm(now, "f")
+        residual = mpmath.mnorm(slope - (mf * now + now * mf) * f + now * now * g, "f") / mpmath.mnorm(now, "f")
         begin = mpmath.mnorm(at(mpmath.mpf(0)) - m0, "f")
         exact = np.array(now.tolist(), dtype=float)
     path = riccati_path([float(t)], square_root(start), field, float(f), float(g))[0]
@@ -203,7 +217,3 @@ def _check(flow: Flow, shape: Shape) -> str:
         f"substituted into the equation at a random point with {DIGITS} digits: residual {mpmath.nstr(residual, 2)} "
         f"(differences of step 1e-20), start included; the evaluation agrees to {error:.1e}"
     )
-
-
-def _objects(m: Any) -> Any:
-    return np.array(m.tolist(), dtype=object)

@@ -1,4 +1,4 @@
-"""Composite atoms: elementwise functions f(P), Hadamard products and inverses as letters of words.
+"""Composite atoms: elementwise functions f(P), Hadamard products, inverses, solutions of equations as letters of words.
 
 A composite is named by its canonical text, and of an expression and its transpose the smaller is stored, so that equal
 composites are equal letters. Hadamard products are n-ary, flattened and linear in each factor. Functions that words can express
@@ -8,19 +8,21 @@ Imported by the passes.
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from math import factorial
 
 from derive import poly
 from derive.errors import ShapeMismatch, UnsupportedNode
 from derive.poly import Poly, atom, constant, identity, monomial, scalar_atom, text, zero
-from derive.words import Atom, Elem, Had, Inverse, Key, Letter, Size, Word, is_ones
+from derive.signs import merge_signs
+from derive.words import PI, Atom, Composite, Elem, Had, Inverse, Key, Letter, Size, Solution, Word, flip, is_ones, sort_runs
 
 #: Functions whose derivative is a delta function, after so many derivatives.
 KINKED = {"step": 0, "sgn": 0, "relu": 1, "abs": 1}
 
 
-def composite(comp: Elem | Had | Inverse, shape: tuple[Size, Size] | None) -> Poly:
+def composite(comp: Composite, shape: tuple[Size, Size] | None) -> Poly:
     """A composite atom as a Poly; of an expression and its transpose the smaller is stored."""
     rows, cols = shape or (1, 1)
     name = composite_name(comp)
@@ -35,20 +37,26 @@ def composite(comp: Elem | Had | Inverse, shape: tuple[Size, Size] | None) -> Po
     return atom(Atom(name, rows, cols, (), comp))
 
 
-def _transposed(comp: Elem | Had | Inverse) -> Elem | Had | Inverse:
+def _transposed(comp: Composite) -> Composite:
     if isinstance(comp, Elem):
         return Elem(comp.function, comp.order, comp.argument.T)
     if isinstance(comp, Had):
         return Had(tuple(sorted((f.T for f in comp.factors), key=text)))
+    if isinstance(comp, Solution):
+        from derive.implicit import transposed
+
+        return transposed(comp)
     return Inverse(comp.argument.T)
 
 
-def composite_name(comp: Elem | Had | Inverse) -> str:
+def composite_name(comp: Composite) -> str:
     """Canonical text of a composite; no user symbol can have such a name."""
     if isinstance(comp, Elem):
         return f"{comp.function}{chr(39) * comp.order}({text(comp.argument)})"
     if isinstance(comp, Had):
         return "(" + " o ".join(text(f) for f in comp.factors) + ")"
+    if isinstance(comp, Solution):
+        return f"root({comp.unknown}: {text(comp.equation)})"
     return f"({text(comp.argument)})^-1"
 
 
@@ -63,10 +71,20 @@ def elem(function: str, p: Poly, order: int = 0) -> Poly:
         return elem(function, p.trace(), order) * identity(1)
     if function == "exp":
         order = 0
+    if function in ("exp", "log", "sqrt", "inv", "kronecker delta"):
+        from derive.entrywise import simplified
+
+        made = simplified(function, p, order)
+        if made is not None:
+            return made
+    if function == "abs" and order == 1:
+        function, order = "sgn", 0
+    if function in ("abs", "sgn") and order == 0:
+        return _of_factors(function, p)
     if function == "sq":
         return (hadamard(p, p), p.scale(2), ones_like(p).scale(2), zero(p.shape))[min(order, 3)]
     if function == "inv" and (order or p.shape is None):
-        once = _reciprocal(p)
+        once = _reciprocal(p) if p.shape is None else elem("inv", p)
         return hadamard(*[once] * (order + 1)).scale((-1) ** order * factorial(order))
     if function == "sqrt" and p.shape is None and order:
         falling = Fraction(1)
@@ -74,6 +92,51 @@ def elem(function: str, p: Poly, order: int = 0) -> Poly:
             falling *= Fraction(1, 2) - k
         return poly.power(composite(Elem("sqrt", 0, p), None), Fraction(1 - 2 * order)).scale(falling)
     return composite(Elem(function, order, p), p.shape)
+
+
+def _of_factors(function: str, p: Poly) -> Poly:
+    """|P| or sgn(P), factor by factor for a product of numbers and outer products: |c s u v'| = |c| |s| |u| |v|'.
+
+    A sum is turned so that its first coefficient is positive. Half powers, and squares u'u, are not negative.
+    """
+    negative = bool(p.terms) and next(c for _, c in p.items()) < 0
+    if len(p.terms) != 1:
+        out = composite(Elem(function, 0, -p if negative else p), p.shape)
+        return -out if negative and function == "sgn" else out
+    ((key, c),) = p.terms.items()
+    out = constant(abs(c) if function == "abs" else -1 if negative else 1)
+    for name, e in key.params:
+        out = out * _of_power(function, poly.param(name, e), poly.param(name), e, name.isdigit() or name == PI)
+    for word, e in key.traces:
+        base = monomial(None, Key((), ((word, Fraction(1)),), None))
+        out = out * _of_power(function, poly.power(base, e), base, e, _is_square(word) or _is_absolute(word))
+    if not key.word:
+        return out if key.word is None or p.shape is None else out * identity(p.shape[0])
+    cuts = [0, *(i for i in range(1, len(key.word)) if key.word[i].rows == 1), len(key.word)]
+    for start, end in itertools.pairwise(cuts):
+        part = poly.product(key.word[start:end], key.word[start].rows)
+        again = function == "abs" and _is_absolute(key.word[start:end])
+        out = out * (part if again else composite(Elem(function, 0, part), part.shape))
+    return out
+
+
+def _of_power(function: str, whole: Poly, base: Poly, e: Fraction, nonnegative: bool) -> Poly:
+    """|s^e| or sgn(s^e) of a number s."""
+    if nonnegative or e.denominator != 1 or e.numerator % 2 == 0:
+        return whole if function == "abs" else constant(1)
+    inner = composite(Elem(function, 0, base), None)
+    return poly.power(inner, e) if function == "abs" else inner
+
+
+def _is_absolute(word: Word) -> bool:
+    comp = word[0].atom.comp if len(word) == 1 else None
+    return isinstance(comp, Elem) and (comp.function, comp.order) == ("abs", 0)
+
+
+def _is_square(word: Word) -> bool:
+    """Is the scalar word of the form u' u?"""
+    half = len(word) // 2
+    return len(word) % 2 == 0 and bool(word) and sort_runs(flip(word[half:])) == word[:half]
 
 
 def _reciprocal(p: Poly) -> Poly:
@@ -153,19 +216,24 @@ def hadamard(*factors: Poly) -> Poly:
         for f in factors[1:]:
             out = out * f
         return out
+    from derive.entrywise import cancelled, merged
+
     if shape == (1, 1):
         return hadamard(*(f.trace() for f in factors)) * identity(1)
     total = zero(shape)
     stack: list[tuple[Poly, list[Poly]]] = [(constant(1), [])]
-    for f in factors:
+    for f in cancelled(factors):
         stack = [
             (scalar * monomial(None, Key(key.params, key.traces, None), c), [*words, *_had_factors(key.word or (), shape)])
             for scalar, words in stack
             for key, c in f.items()
         ]
     for scalar, words in stack:
-        kept = sorted((w for w in words if not _all_ones(w)), key=text)
-        if not kept:
+        kept = merge_signs(sorted((w for w in words if not _all_ones(w)), key=text))
+        collected = merged(kept) if len(kept) > 1 else None
+        if collected:
+            total = total + scalar * hadamard(*collected)
+        elif not kept or collected is not None:
             total = total + scalar * ones(*shape)
         elif len(kept) == 1:
             total = total + scalar * kept[0]
@@ -193,6 +261,12 @@ def diagonal(v: Poly) -> Poly:
     if v.shape is None or v.shape[1] != 1:
         raise ShapeMismatch(f"diag of {text(v)} of shape {v.shape}: a column is needed")
     size = v.shape[0]
+    if len(v.terms) == 1:  # of a diagonal: (I o A) 1
+        ((key, c),) = v.terms.items()
+        word = key.word or ()
+        comp = word[0].atom.comp if len(word) == 2 and is_ones(word[1].atom) else None
+        if isinstance(comp, Had) and identity(size) in comp.factors:
+            return monomial((size, size), Key(key.params, key.traces, word[:1]), c)
     return hadamard(identity(size), v * ones(size, 1).T)
 
 
@@ -207,15 +281,26 @@ def _had_factors(word: Word, shape: tuple[Size, Size]) -> list[Poly]:
     return [monomial(shape, Key((), (), word))]
 
 
-def inside(comp: Elem | Had | Inverse) -> tuple[Poly, ...]:
+def inside(comp: Composite) -> tuple[Poly, ...]:
     """The Polys that a composite is made of."""
+    if isinstance(comp, Solution):
+        return (comp.equation,)
     return comp.factors if isinstance(comp, Had) else (comp.argument,)
 
 
-def rebuilt(comp: Elem | Had | Inverse, parts: tuple[Poly, ...]) -> Poly:
+def bound_in(comp: Composite) -> str:
+    """The name that has a meaning inside of a composite only: the unknown of an equation; empty if there is none."""
+    return comp.unknown if isinstance(comp, Solution) else ""
+
+
+def rebuilt(comp: Composite, parts: tuple[Poly, ...]) -> Poly:
     """The composite over other Polys."""
     if isinstance(comp, Elem):
         return elem(comp.function, parts[0], comp.order)
+    if isinstance(comp, Solution):
+        from derive.implicit import solution
+
+        return solution(parts[0], comp.unknown)
     return hadamard(*parts) if isinstance(comp, Had) else inverse(parts[0])
 
 
@@ -223,14 +308,15 @@ def atoms(p: Poly) -> tuple[Atom, ...]:
     """The plain atoms of a Poly, composites opened, sorted by name (columns of ones included)."""
     found: dict[tuple[str, str], Atom] = {}
     for x in _letters(p):
-        for a in [b for q in inside(x.atom.comp) for b in atoms(q)] if x.atom.comp is not None else [x.atom]:
+        comp = x.atom.comp
+        for a in [x.atom] if comp is None else [b for q in inside(comp) for b in atoms(q) if b.name != bound_in(comp)]:
             found[a.name, repr((a.rows, a.cols))] = a
     return tuple(found[k] for k in sorted(found))
 
 
 def parameters(p: Poly) -> tuple[str, ...]:
-    """The scalar parameters of a Poly, composites opened, sorted; integer radicals are none."""
-    found = {name for key in p.terms for name, _ in key.params if not name.isdigit()}
+    """The scalar parameters of a Poly, composites opened, sorted; integer radicals and pi are none."""
+    found = {name for key in p.terms for name, _ in key.params if not name.isdigit() and name != PI}
     for x in _letters(p):
         if x.atom.comp is not None:
             found.update(n for q in inside(x.atom.comp) for n in parameters(q))
@@ -260,7 +346,7 @@ def letter_mentions(x: Letter, name: str) -> bool:
     """Is the letter this matrix, or a composite of it?"""
     if x.atom.comp is None:
         return x.atom.name == name
-    return any(mentions(q, name) for q in inside(x.atom.comp))
+    return name != bound_in(x.atom.comp) and any(mentions(q, name) for q in inside(x.atom.comp))
 
 
 def _letters(p: Poly) -> list[Letter]:

@@ -15,12 +15,13 @@ import sympy as sp
 
 from derive.composite import atoms, composite, diagonal, elem, functions_in, hadamard, inverse, ones, parameters, scalar_power
 from derive.elementwise import Functions, body_of
+from derive.entrywise import DELTA
 from derive.errors import InvalidSpec, ShapeMismatch, UnsupportedNode
 from derive.lowered import Function
 from derive.notation import text as tree_text
 from derive.poly import Poly, atom, constant, identity, param, text, zero
 from derive.tree import Tree, as_fraction
-from derive.words import Atom, Elem, flip, sort_runs
+from derive.words import PI, Atom, Elem, flip, sort_runs
 
 Special = Callable[[Tree], Poly]
 NO_TAGS: Mapping[str, tuple[str, ...]] = {}
@@ -63,7 +64,7 @@ def to_poly(
     (x'*W'*W*x) - 2*(x'*W'*y) + (y'*y)
     """
     sizes = {d for shape in shapes.values() for d in _dimensions(shape)}
-    return _Reader(shapes, tags, {*positive, *sizes}, sizes, special).read(tree)
+    return _Reader(shapes, tags, {*positive, *sizes, PI}, sizes, special).read(tree)
 
 
 def _dimensions(shape: tuple[Tree, ...]) -> list[str]:
@@ -108,6 +109,8 @@ class _Reader:
             return self.special(tree)
         if head == "map":
             return self._map(tree[1], self.read(tree[2]))
+        if head == "pi":
+            return param(PI)
         if head == "eye":
             return identity(tree[1])
         if head == "ones":
@@ -188,6 +191,7 @@ _RULES: Mapping[str, Callable[..., Poly]] = {
     "inv": inverse,
     "diag": diagonal,
     "pow": scalar_power,
+    "delta": lambda a, b: elem(DELTA, a - b),
 }
 
 

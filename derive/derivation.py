@@ -1,6 +1,6 @@
 """The whole chain for one model: every pass that applies, in order, and the reasons of those that do not.
 
-    Rate:    gradient_flow -> conserved -> reduce(Modes) -> reduce(Balanced) -> closed_form
+    Rate:    gradient_flow -> conserved -> reduce(Modes) -> reduce(Balanced) -> closed_form, else reduce(Gram) -> closed_form
     Update:  online_limit -> conserved
 
 A pass that refuses is not an error here: its message is kept in ``refusals``, so the reader sees what was tried.
@@ -76,6 +76,8 @@ def derive_all(model: Any, *, white: bool = False, title: str | None = None) -> 
     found = _conserved(flow, refusals)
     reductions = _reductions(flow, white, refusals)
     form = _closed(reductions[-1].system if reductions else flow, refusals)
+    if form is None and not reductions:
+        reductions, form = _gram(flow, refusals)
     return Derivation(
         name=model.name,
         title=title,
@@ -127,6 +129,21 @@ def _reductions(flow: Flow, white: bool, refusals: list[str]) -> tuple[Reduction
             refusals.append(f"{word}: {error}")
             break
     return tuple(done)
+
+
+def _gram(flow: Flow, refusals: list[str]) -> tuple[tuple[Reduction, ...], ClosedForm | None]:
+    """The Gram matrix of a flow of one matrix, if it can be solved; the refusal of the matrix itself is then withdrawn."""
+    from derive.ansatz import Gram
+    from derive.reduction import reduce
+    from derive.solve import closed_form
+
+    try:
+        made = reduce(flow, Gram())
+        form = closed_form(made)
+    except DerivationError:
+        return (), None  # nothing was promised: most flows are not of this kind
+    refusals.pop()
+    return (made,), form
 
 
 def _closed(flow: Flow, refusals: list[str]) -> ClosedForm | None:

@@ -116,6 +116,7 @@ _FLOAT: dict[str, Callable[[Any], Any]] = {
     "erf2": _float_erf2, "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0), "step": lambda z: np.heaviside(z, 0.5),
     "sgn": np.sign, "exp": np.exp, "log": np.log, "abs": np.abs, "sq": lambda z: z * z, "inv": lambda z: 1.0 / z,
     "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos,
+    "asin": lambda z: np.arcsin(np.clip(z, -1.0, 1.0)),  # correlations leave [-1, 1] by rounding
 }  # fmt: skip
 _EXACT: dict[str, Callable[[Any], Any]] = {
     "erf2": _lift(lambda x: mpmath.erf(x / mpmath.sqrt(2))),
@@ -131,6 +132,7 @@ _EXACT: dict[str, Callable[[Any], Any]] = {
     "sqrt": _lift(mpmath.sqrt),
     "sin": _lift(mpmath.sin),
     "cos": _lift(mpmath.cos),
+    "asin": _lift(lambda x: mpmath.asin(min(max(x, mpmath.mpf(-1)), mpmath.mpf(1)))),
 }
 
 

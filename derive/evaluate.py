@@ -20,7 +20,7 @@ from derive.elementwise import value as scalar_value
 from derive.errors import InvalidSpec, ShapeMismatch
 from derive.poly import Poly, text
 from derive.shapes import size_of
-from derive.words import Atom, Elem, Had, Letter, Size, Word, is_ones
+from derive.words import PI, Atom, Elem, Had, Letter, Size, Solution, Word, is_ones
 
 EMPTY: Functions = {}
 
@@ -137,6 +137,8 @@ class _Evaluation:
     def parameter(self, name: str) -> Any:
         if name.isdigit():
             return self.number(Fraction(int(name)))
+        if name == PI:
+            return +mpmath.pi if self.exact else np.pi
         value = self.values[name] if name in self.values else self.number(Fraction(self.sizes[name]))
         return value[..., 0, 0] if np.ndim(value) >= 2 else value
 
@@ -171,7 +173,25 @@ class _Evaluation:
             for f in comp.factors[1:]:
                 out = out * self.poly(f)
             return out
+        if isinstance(comp, Solution):
+            return self.solution(a, comp)
         return self.inverse(self.poly(comp.argument))
+
+    def solution(self, a: Atom, comp: Solution) -> Any:
+        """X from its equation at X = 0 and at the unit matrices, which are one batch in front of the others."""
+        rows, cols = self.size(a.rows), self.size(a.cols)
+
+        def at(x: Any) -> Any:
+            known = {**self.values, comp.unknown: x}
+            return _Evaluation(known, self.functions, self.sizes, self.exact, comp.equation).poly(comp.equation)
+
+        rest = at(self.eye(rows * cols)[0].reshape(rows, cols) * 0)
+        batch = rest.shape[:-2]
+        units = self.eye(rows * cols).reshape(-1, *(1,) * len(batch), rows, cols)
+        columns = (at(units) - rest).reshape(-1, *batch, rows * cols)
+        matrix, right = np.moveaxis(columns, 0, -1), -rest.reshape(*batch, rows * cols, 1)
+        found = self.inverse(matrix) @ right if self.exact else np.linalg.solve(matrix, right)
+        return found.reshape(*batch, rows, cols)
 
     def inverse(self, value: Any) -> Any:
         if not self.exact:

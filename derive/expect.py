@@ -5,7 +5,9 @@ law        rule
 =========  ==================================================================================================
 Moments    each random symbol at most twice in a monomial; E[a b'] is the name that the law gives it, or a new one
 Normal     sum over all pairings (`derive.wick`), any even degree up to 12; a mean is split off first
+           signs, absolute values and rectifiers of linear functions by parts (`derive.half_spaces`)
 Choice     exact sum over the listed values; unit columns by `derive.onehot`, also inside nonlinear functions
+Marginal   cumulants (`derive.marginals`); with a covariance by a conditional central limit (`derive.central_limit`)
 =========  ==================================================================================================
 
 New names are made as ``S`` + both symbols for second moments (``Sxy``), ``m`` + symbol for means (``mx``). A law may depend on
@@ -17,21 +19,30 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from derive.calculus import substitute
-from derive.composite import atoms, mentions, ones, parameters
+from derive.central_limit import central_limit_average
+from derive.composite import atoms, letter_mentions, mentions, ones, parameters
 from derive.errors import InvalidSpec, UnsupportedNode
+from derive.expect_products import average_products
+from derive.half_spaces import half_space_average
+from derive.marginals import marginal_average
 from derive.onehot import average_over_items
+from derive.parity import even_part, homogeneous_lines
 from derive.poly import Poly, atom, constant, identity, monomial, param, text, zero
 from derive.tree import Tree, names
 from derive.wick import contract, gaussian_average, random_letters
 from derive.words import Atom, Key, is_ones
 
 Convert = Callable[[Tree], Poly]
+NO_FUNCTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
-def expect(p: Poly, draws: Sequence[Any], convert: Convert, *, known: Collection[str]) -> Poly:
+def expect(
+    p: Poly, draws: Sequence[Any], convert: Convert, *, known: Collection[str], functions: Mapping[str, Any] = NO_FUNCTIONS
+) -> Poly:
     """Average of an expression over all fresh draws.
 
     Parameters
@@ -43,6 +54,8 @@ def expect(p: Poly, draws: Sequence[Any], convert: Convert, *, known: Collection
         Tree of a law (covariance, values, moments) to Poly.
     known : collection of str
         Every declared name.
+    functions : mapping name -> function
+        Activations of the user; on symmetric laws homogeneous ones are split into an odd and an even part.
 
     Raises
     ------
@@ -69,9 +82,12 @@ def expect(p: Poly, draws: Sequence[Any], convert: Convert, *, known: Collection
         if draw.law not in _LAWS:
             raise UnsupportedNode(
                 f"{', '.join(draw.symbols)}: averages over the law {draw.law} are not known at matrix level; "
-                "use Normal or Choice, or name its second moments with Moments"
+                "use Normal, Choice or Marginal, or name its second moments with Moments"
             )
-        p = _LAWS[draw.law](_as_letters(p, draw), draw, convert, known)
+        p = _as_letters(p, draw)
+        if flipped := symmetric(draw):
+            p = even_part(p, flipped, homogeneous_lines(functions, convert), functions)
+        p = _LAWS[draw.law](p, draw, convert, known, functions)
     return p
 
 
@@ -87,7 +103,11 @@ def _letter(draw: Any, name: str) -> Atom:
     return Atom(name, *(draw.shapes[name] or (1, 1)))
 
 
-def _normal(p: Poly, draw: Any, convert: Convert, known: Collection[str]) -> Poly:
+def _normal(p: Poly, draw: Any, convert: Convert, known: Collection[str], functions: Mapping[str, Any]) -> Poly:
+    return average_products(p, draw.symbols, lambda q: _gaussian(q, draw, convert))
+
+
+def _gaussian(p: Poly, draw: Any, convert: Convert) -> Poly:
     (name,) = draw.symbols
     a = _letter(draw, name)
     if draw.mean is not None:
@@ -97,6 +117,8 @@ def _normal(p: Poly, draw: Any, convert: Convert, known: Collection[str]) -> Pol
     cov = constant(1) if draw.cov is None else convert(draw.cov)
     rows = cov * identity(a.rows) if cov.shape is None else cov
     columns = identity(a.cols)
+    if a.cols == 1:
+        return half_space_average(p, a, rows)
     return gaussian_average(p, (name,), lambda x, y: (rows, columns))
 
 
@@ -104,7 +126,7 @@ def _matrix(p: Poly) -> Poly:
     return p * identity(1) if p.shape is None else p
 
 
-def _choice(p: Poly, draw: Any, convert: Convert, known: Collection[str]) -> Poly:
+def _choice(p: Poly, draw: Any, convert: Convert, known: Collection[str], functions: Mapping[str, Any]) -> Poly:
     if draw.values is None:
         (name,) = draw.symbols
         return average_over_items(p, _letter(draw, name), None if draw.probs is None else convert(draw.probs))
@@ -116,21 +138,42 @@ def _choice(p: Poly, draw: Any, convert: Convert, known: Collection[str]) -> Pol
     return total
 
 
-def _moments(p: Poly, draw: Any, convert: Convert, known: Collection[str]) -> Poly:
+def _moments(p: Poly, draw: Any, convert: Convert, known: Collection[str], functions: Mapping[str, Any]) -> Poly:
     for s in draw.symbols:
         if draw.shapes[s] and draw.shapes[s][1] != 1:
             raise UnsupportedNode(
                 f"Moments: {s} is a matrix of draws; open laws are of columns and numbers, or use Normal({s})"
             )
     table = moment_table(draw, convert)
-    total = zero(p.shape)
-    for key, c in p.items():
-        scalars = Poly(None, {Key(key.params, (), None): c})
-        total = total + scalars * _one_moment(Key((), key.traces, key.word), draw, p.shape, table, known)
-    return total
+    summed = zero(p.shape)
+    if draw.items:  # bound to arrays: what has no name is summed over the items
+        inside = [k for k in p.terms if _composite(k, draw.symbols)]
+        summed = _over_items(Poly(p.shape, {k: p.terms[k] for k in inside}), draw, convert)
+        p = Poly(p.shape, {k: c for k, c in p.terms.items() if k not in inside})
+
+    def average(q: Poly) -> Poly:
+        total = zero(q.shape)
+        for key, c in q.items():
+            scalars = Poly(None, {Key(key.params, (), None): c})
+            total = total + scalars * _one_moment(Key((), key.traces, key.word), draw, q.shape, table, known, convert)
+        return total
+
+    return summed + average_products(p, draw.symbols, average)
 
 
-def _one_moment(core: Key, draw: Any, shape: tuple[Any, Any] | None, table: MomentTable, known: Collection[str]) -> Poly:
+def _composite(key: Key, symbols: Collection[str]) -> bool:
+    """Does a drawn symbol stand inside a function or an elementwise product?"""
+    words = [w for w, _ in key.traces] + [key.word or ()]
+    return any(x.atom.comp is not None and letter_mentions(x, s) for w in words for x in w for s in symbols)
+
+
+def _over_items(p: Poly, draw: Any, convert: Convert) -> Poly:
+    return average_over_items(substitute(p, {n: convert(tree) for n, tree in draw.items}), _letter(draw, draw.item))
+
+
+def _one_moment(
+    core: Key, draw: Any, shape: tuple[Any, Any] | None, table: MomentTable, known: Collection[str], convert: Convert
+) -> Poly:
     if not random_letters(core, draw.symbols):
         return monomial(shape, core)
     random = tuple((w, e) for w, e in core.traces if any(x.atom.name in draw.symbols for x in w))
@@ -145,7 +188,7 @@ def _one_moment(core: Key, draw: Any, shape: tuple[Any, Any] | None, table: Mome
         return zero(shape)
     if len(drawn) == 1:
         (name,) = drawn
-        mean = table.first[name] if name in table.first else _made_mean(draw, name, known)
+        mean = table.first[name] if name in table.first else _made_mean(draw, name, known, convert)
         return substitute(monomial(shape, core), {name: mean})
     if len(drawn) > 2:
         raise UnsupportedNode(
@@ -155,7 +198,7 @@ def _one_moment(core: Key, draw: Any, shape: tuple[Any, Any] | None, table: Mome
 
     def pair(x: Atom, y: Atom) -> tuple[Poly, Poly]:
         found = table.second.get((x.name, y.name))
-        return (_made_second(draw, x.name, y.name, known) if found is None else found), identity(1)
+        return (_made_second(draw, x.name, y.name, known, convert) if found is None else found), identity(1)
 
     return contract(core, draw.symbols, shape, pair)
 
@@ -216,6 +259,18 @@ def parity(draw: Any) -> tuple[str, ...]:
     return tuple(s for s in draw.symbols if s not in draw.even)
 
 
+def symmetric(draw: Any) -> tuple[str, ...]:
+    """Symbols that may all change sign without changing the law: asserted of an open law, known of a centred Gaussian one.
+
+    Correlated entries with a marginal law are treated as Gaussian up to their marginals, which must be symmetric.
+    """
+    if draw.law == "Normal":
+        return draw.symbols if draw.mean is None else ()
+    if draw.law == "Marginal":
+        return draw.symbols if draw.cov is not None else ()
+    return parity(draw) if draw.law == "Moments" else ()
+
+
 def unnamed(draw: Any) -> tuple[str, ...]:
     """Names that averages of an open law get if the law gives them none: ``Sab`` with a before b in the law, ``ma``.
 
@@ -223,7 +278,7 @@ def unnamed(draw: Any) -> tuple[str, ...]:
     >>> unnamed(Draw(law="Moments", symbols=("x", "y"), shapes={}))
     ('mx', 'my', 'Sxx', 'Sxy', 'Syy')
     """
-    if draw.law != "Moments":
+    if draw.law != "Moments" or draw.items:
         return ()
     pairs = [(a, b) for i, a in enumerate(draw.symbols) for b in draw.symbols[i:]]
     return (*(f"m{a}" for a in draw.symbols), *(f"S{a}{b}" for a, b in pairs))
@@ -235,14 +290,19 @@ def _free(name: str, what: str, known: Collection[str]) -> str:
     return name
 
 
-def _made_mean(draw: Any, a: str, known: Collection[str]) -> Poly:
+def _made_mean(draw: Any, a: str, known: Collection[str], convert: Convert) -> Poly:
+    if draw.items:
+        mean = _over_items(atom(_letter(draw, a)), draw, convert)
+        return mean if draw.shapes[a] else mean.trace()
     name = _free(f"m{a}", f"E[{a}]", known)
     return atom(Atom(name, *draw.shapes[a])) if draw.shapes[a] else param(name)
 
 
-def _made_second(draw: Any, a: str, b: str, known: Collection[str]) -> Poly:
+def _made_second(draw: Any, a: str, b: str, known: Collection[str], convert: Convert) -> Poly:
     if draw.symbols.index(a) > draw.symbols.index(b):
-        return _made_second(draw, b, a, known).T
+        return _made_second(draw, b, a, known, convert).T
+    if draw.items:
+        return _over_items(atom(_letter(draw, a)) * atom(_letter(draw, b)).T, draw, convert)
     name = _free(f"S{a}{b}", f"E[{a}*{b}.T]", known)
     rows, cols = _letter(draw, a).rows, _letter(draw, b).rows
     if rows == cols == 1:
@@ -250,8 +310,22 @@ def _made_second(draw: Any, a: str, b: str, known: Collection[str]) -> Poly:
     return atom(Atom(name, rows, cols, ("sym",) if a == b else ()))
 
 
-_LAWS: dict[str, Callable[[Poly, Any, Convert, Collection[str]], Poly]] = {
+def _marginal(p: Poly, draw: Any, convert: Convert, known: Collection[str], functions: Mapping[str, Any]) -> Poly:
+    (name,) = draw.symbols
+    if draw.values is not None and not draw.shapes[name]:
+        return _choice(p, draw, convert, known, functions)
+
+    def average(q: Poly) -> Poly:
+        if draw.cov is not None:
+            return central_limit_average(q, draw, convert, functions)
+        return marginal_average(q, draw, convert)
+
+    return average_products(p, draw.symbols, average)
+
+
+_LAWS: dict[str, Callable[[Poly, Any, Convert, Collection[str], Mapping[str, Any]], Poly]] = {
     "Normal": _normal,
     "Choice": _choice,
+    "Marginal": _marginal,
     "Moments": _moments,
 }

@@ -51,11 +51,26 @@ def _function(node: Node, leaf: Callable[[Node], Node], depth: int) -> Node:
     inner = [_differentiate(a, leaf, depth) for a in args]
     if all(d == ZERO for d in inner):
         return ZERO
+    if name == "is_zero":
+        raise UnsupportedNode(
+            f"{text(node)}: a comparison with equality has no derivative; write stop(...) around the reward that holds it"
+        )
+    if name == "angle":
+        c, va, vb = args
+        dc, da, db = inner
+        turned = add(dc, mul(const(Fraction(-1, 2)), c, add(mul(da, power(va, -1)), mul(db, power(vb, -1)))))
+        return mul(power(add(mul(va, vb), mul(const(-1), power(c, 2))), Fraction(-1, 2)), turned)
+    if name == "power":
+        p, n = args
+        by_base = mul(n, fun("power", p, add(n, const(-1))), inner[0])
+        return add(by_base, mul(node, fun("log", p), inner[1]) if inner[1] != ZERO else ZERO)
     if len(args) != 1:
         raise UnsupportedNode(f"{text(node)}: the derivative of a function of several variables is not treated")
     z, d = args[0], inner[0]
     if name == "exp":
         return mul(node, d)
+    if name == "log":
+        return mul(power(z, -1), d)
     if name == "asin":
         return mul(power(add(ONE, mul(const(-1), power(z, 2))), Fraction(-1, 2)), d)
     return mul(fun(name + "'", z), d)

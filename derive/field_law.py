@@ -2,19 +2,22 @@ r"""The law of fields and noises given the outcome of the labels: variances of i
 
     Cov(V_p . x, U_q . x') = delta_xx' var(x) C_pq,      noises independent of the inputs and of each other.
 
+The columns of an input with several of them are the independent steps of an episode, Cov(lam_t, lam_t') = delta_tt' var C.
+
 Means of inputs are not in this law: ``x = mean + centred x`` is inserted where x is read, so a mean of a field is an overlap.
 Imported by the extraction of the field rule only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from derive.episodes import different_steps
 from derive.errors import UnsupportedNode
 from derive.field_values import Reader
 from derive.gaussian.measure import Measure, linear_measure
-from derive.indexed import ONE, ZERO, Index, Node, add, mul
+from derive.indexed import ONE, ZERO, Index, Node, add, kron, mul
 from derive.labels import is_label, label_symbols
 from derive.lowered import Draw, Lowered
 from derive.overlaps import Overlaps
@@ -65,11 +68,50 @@ def field_law(overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping
 
 
 def _covariance(a: Node, b: Node, overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Node:
-    (p, i), (q, j) = ((n.args[0], (n.args[1] or (None,))[0]) for n in (a, b))
+    p, q = a.args[0], b.args[0]
     if p in noises or q in noises:
-        return noises[p].covariance(i, j) if p == q else ZERO
+        i, j = ((n.args[1] or (None,))[0] for n in (a, b))
+        return noises[p].covariance(i, j) if p == q and not different_steps(i, j) else ZERO
     (v, x), (u, y) = p.split("."), q.split(".")
-    return mul(variances[x], overlaps.entry(v, i, u, j)) if x == y else ZERO
+    if x != y:
+        return ZERO
+    (i, s), (j, t) = (field_labels(n.args[1], overlaps.families[f]) for n, f in ((a, v), (b, u)))
+    if different_steps(s, t):
+        return ZERO
+    return mul(kron(s, t) if s and t else ONE, variances[x], overlaps.entry(v, i, u, j))
+
+
+def field_labels(labels: Sequence[Index], size: Tree) -> tuple[Index | None, Index | None]:
+    """The labels of a field as (row of its family, step of its episode)."""
+    rest = list(labels)
+    row = rest.pop(0) if size != 1 else None
+    return row, (rest[0] if rest else None)
+
+
+def steps_of(draw: Draw, x: str, reader: Reader) -> str:
+    """The dimension that counts the columns of an input; "" for a single column.
+
+    Raises
+    ------
+    UnsupportedNode
+        If the number of columns has no name, or is an axis of weights or of the state.
+    """
+    columns = draw.shapes[x][1]
+    if columns == 1:
+        return ""
+    low = reader.lowered
+    if not isinstance(columns, str) or reader.is_big(columns):
+        raise UnsupportedNode(
+            f"{x} has {columns} columns; the steps of an episode are counted by a dimension of order one with a name, "
+            "dims('T'), whose size is chosen at run time"
+        )
+    for name in (*low.state, *reader.overlaps.families):
+        if columns in low.shapes[name]:
+            raise UnsupportedNode(
+                f"{columns} counts the columns of {x}, which are the independent steps of an episode, and is an axis of {name} "
+                "too; give the episode a dimension of its own"
+            )
+    return columns
 
 
 def input_variance(draw: Draw, x: str, reader: Reader) -> Node:
@@ -78,12 +120,8 @@ def input_variance(draw: Draw, x: str, reader: Reader) -> Node:
     Raises
     ------
     UnsupportedNode
-        If the input has several columns, or a covariance that is no multiple of the identity.
+        If the input has a covariance that is no multiple of the identity.
     """
-    if draw.shapes[x][1] != 1:
-        raise UnsupportedNode(
-            f"{x} has {draw.shapes[x][1]} columns; online_limit treats one input column per draw, write one vector for each"
-        )
     if draw.cov is None:
         return ONE
     return _multiple(reader.lowered.inline(draw.cov), x, draw.shapes[x][0], reader)
@@ -102,13 +140,13 @@ def _multiple(cov: Tree, x: str, dimension: Tree, reader: Reader) -> Node:
     )
 
 
-def read_noise(draw: Draw, x: str, reader: Reader) -> Noise:
+def read_noise(draw: Draw, x: str, reader: Reader, families: Sequence[str] = ()) -> Noise:
     """Law of a noise of order one.
 
     Raises
     ------
     UnsupportedNode
-        If it has several columns, or its law depends on another Gaussian draw.
+        If it has several columns, its law depends on another Gaussian draw, or differs between the steps of an episode.
     """
     low = reader.lowered
     shape = draw.shapes[x]
@@ -127,6 +165,14 @@ def read_noise(draw: Draw, x: str, reader: Reader) -> Noise:
                 "in `let` instead"
             )
     label = reader.label(shape[0]) if shape else None
+    if label and label.family in families:
+        if cov is not None:
+            _multiple(cov, x, shape[0], reader)  # refuses
+        if mean is not None and label in reader.node(mean, label, None).free:
+            raise UnsupportedNode(
+                f"{x} has a mean that differs between the steps {label.family} of an episode, which are exchangeable here; "
+                "give the steps that differ a draw of their own"
+            )
     return Noise(
         labels=(label,) if label else (),
         covariance=lambda i, j: reader.node(default if cov is None else cov, i, j),
@@ -134,4 +180,4 @@ def read_noise(draw: Draw, x: str, reader: Reader) -> Noise:
     )
 
 
-__all__ = ["Noise", "field_law", "gaussian_draws", "input_variance", "read_noise"]
+__all__ = ["Noise", "field_labels", "field_law", "gaussian_draws", "input_variance", "read_noise", "steps_of"]

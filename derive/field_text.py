@@ -39,7 +39,10 @@ def _branch(rule: FieldRule, branch: Branch) -> list[str]:
     out = []
     for a, parts in branch.F.items():
         row = _entry(a, rule.labels[a])
-        out += [f"  {row} += {rule.big}^(-1/2) * {x} * ({text(f)})" for x, f in parts.items()]
+        for x, f in parts.items():
+            t = rule.step(x)
+            along = f"Sum_{t.name} {x}[{t.name}]" if t else x
+            out.append(f"  {row} += {rule.big}^(-1/2) * {along} * ({text(f)})")
         out += [f"  {row} += {rule.big}^(-1) * {_push(g)}" for g in branch.G[a]]
     return out + [f"  {_entry(s, rule.labels[s])} += {rule.big}^(-1) * ({text(h)})" for s, h in branch.H.items()]
 

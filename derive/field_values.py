@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from derive.errors import UnsupportedNode
 from derive.field_calculus import differentiate, powers_of
-from derive.indexed import ONE, PI, ZERO, Index, Node, add, arr, const, fun, kron, mul, power, sum_over
+from derive.indexed import ONE, PI, ZERO, Index, Node, add, arr, arrays, const, fun, kron, mul, power, sum_over
 from derive.labels import Outcome
 from derive.lowered import Function, Lowered
 from derive.overlaps import Overlaps, field_name
@@ -160,11 +160,12 @@ class Reader:
     def _pair(self, p: Part, q: Part) -> Node:
         n = arr(self.big)
         if p.vector in self.inputs and q.vector in self.inputs:
-            return mul(n, self.inputs[p.vector]) if p.vector == q.vector else ZERO
+            same = kron(p.index, q.index) if p.index and q.index else ONE  # columns are independent
+            return mul(n, same, self.inputs[p.vector]) if p.vector == q.vector else ZERO
         if p.vector in self.inputs:
             p, q = q, p
         if q.vector in self.inputs:
-            return mul(power(n, Fraction(1, 2)), arr(field_name(p.vector, q.vector), *((p.index,) if p.index else ())))
+            return mul(power(n, Fraction(1, 2)), arr(field_name(p.vector, q.vector), *(i for i in (p.index, q.index) if i)))
         return mul(n, self.overlaps.entry(p.vector, p.index, q.vector, q.index))
 
     def function(self, name: str, argument: Node) -> Node:
@@ -199,6 +200,10 @@ class Reader:
         raise UnsupportedNode(
             f"the body of an activation contains {tree[0]}, which is not treated; use powers and functions of derive.fn"
         )
+
+    def is_random(self, node: Node) -> bool:
+        """Whether a node contains a field or a noise."""
+        return any("." in n or self.lowered.roles.get(n) == "draw" for n in arrays(node))
 
     def _shown(self, tree: Tree) -> str:
         from derive.notation import text
@@ -337,6 +342,8 @@ def _delta(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value
     a, b = r.scalar(tree[1]), r.scalar(tree[2])
     if a.op == b.op == "const" or a == b:
         return ONE if a == b else ZERO
+    if r.is_random(a) or r.is_random(b):
+        return fun("is_zero", add(a, mul(const(-1), b)))
     raise UnsupportedNode(
         f"{r._shown(tree)}: the two sides are no numbers; compare a label or a given switch with numbers, "
         "case(task, {1: ..., 2: ...})"
@@ -365,10 +372,11 @@ def _grad(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
         return by(w, *here)
     k = row or col
     n = arr(r.big)
-    out = [
-        Part(coefficient=mul(power(n, Fraction(-1, 2)), by(field_name(w, x), *((k,) if k else ()))), vector=x)
-        for x in sorted(r.inputs)
-    ]
+    out = []
+    for x in sorted(r.inputs):
+        t = r.label(r.lowered.shapes[x][1])  # the step of an episode
+        slope = by(field_name(w, x), *(i for i in (k, t) if i))
+        out.append(Part(bound=(t,) if t else (), coefficient=mul(power(n, Fraction(-1, 2)), slope), vector=x, index=t))
     for other, size in r.overlaps.families.items():
         if not r.overlaps.together(w, other):
             continue

@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from derive.episodes import draw_mean
 from derive.errors import UnsupportedNode
-from derive.field_calculus import powers_of, without_stops
-from derive.field_law import Noise, field_law, gaussian_draws, input_variance, read_noise
-from derive.field_values import Part, Reader, Vector
-from derive.gaussian import expectation_of
+from derive.field_calculus import powers_of
+from derive.field_increments import increments, row_labels, step_label
+from derive.field_law import Noise, field_law, gaussian_draws, input_variance, read_noise, steps_of
+from derive.field_values import Reader
 from derive.gaussian.measure import Measure
 from derive.gaussian.terms import random
-from derive.indexed import ONE, ZERO, Index, Node, add, arr, const, mul, power, sum_over, text
-from derive.labels import Outcome, label_symbols, outcomes
+from derive.indexed import ONE, Index, Node, add, arr, mul, power, sum_over, text
+from derive.labels import Outcome, outcomes
 from derive.later_blocks import Later, Push, later_block
 from derive.lowered import Draw, Lowered, LoweredUpdate
 from derive.overlaps import Overlaps, field_name, make_overlaps
@@ -52,6 +53,8 @@ class Branch:
     F : mapping family -> mapping input -> Node
     G : mapping family -> tuple of Push
     H : mapping state -> Node
+    steps : mapping input -> dimension
+        What counts the columns of an input that is an episode; F along it holds the label `step_label`.
     """
 
     weight: Node
@@ -65,6 +68,7 @@ class Branch:
     H: Mapping[str, Node]
     law: Measure
     reader: Reader
+    steps: Mapping[str, str] = field(default_factory=dict)
 
     def is_field(self, node: Node) -> bool:
         """Whether an ``arr`` node is random: a field or a noise."""
@@ -72,7 +76,8 @@ class Branch:
 
     def average(self, node: Node) -> Node:
         """Average over fresh draws under this outcome (and over the places of unit columns), without its weight."""
-        value = expectation_of(mul(self.tilt, node) if self.tilt != ONE else node, self.is_field, self.law)
+        whole = mul(self.tilt, node) if self.tilt != ONE else node
+        value = draw_mean(whole, tuple(dict.fromkeys(self.steps.values())), self.is_field, self.law)
         for p, w in self.inner:
             value = sum_over(p, mul(w, value)) if p in value.free else value
         return value
@@ -182,8 +187,12 @@ class FieldRule:
         return self.scale.ratios[self.input_blocks[x]]
 
     def field(self, family: str, source: str, label: Index | None) -> Node:
-        """The field of a vector and an input."""
-        return arr(field_name(family, source), *((label,) if label else ()))
+        """The field of a vector and an input, at the step `step_label` of an episode."""
+        return arr(field_name(family, source), *(i for i in (label, self.step(source)) if i))
+
+    def step(self, source: str) -> Index | None:
+        """Label of the steps of an input; None if it is a single column."""
+        return step_label(self.branches[0].steps[source]) if source in self.branches[0].steps else None
 
     def __str__(self) -> str:
         from derive.field_text import rule_text
@@ -214,12 +223,8 @@ def field_rule(model: Any) -> FieldRule:
       W[k] += N^(-1/2) * x * (-eta*v[k]*erf2'(W.x[k])*(Sum_#0(v[#0]*erf2(W.x[#0])) - Sum_#0(A[#0]*erf2(Wstar.x[#0]))))
     """
     low: Lowered = model.lowered
-    rule, scale = _rule(low), scale_of(low)
-    blocks = {s: b for s in (*low.state, *low.given) if (b := block_of(low, s, scale))}
-    learned = {s: _size(low, s, scale) for s in low.state if s in blocks}
-    fixed = {s: _size(low, s, scale) for s in low.given if s in blocks}
-    several = blocks if len(scale.sizes) > 1 else {}
-    overlaps = make_overlaps(learned, fixed, taken=(*low.shapes, *low.dims), blocks=several)
+    rule, scale, overlaps = _rule(low), scale_of(low), overlaps_of(low)
+    learned = {s: overlaps.families[s] for s in overlaps.learned}
     draws = gaussian_draws(low)
     input_blocks = {x: b for x in draws if (b := block_of(low, x, scale))}
     made: list[Branch] = []
@@ -234,7 +239,7 @@ def field_rule(model: Any) -> FieldRule:
     labels = {s: tuple(i for i in row_labels(low.shapes[s], made[0].reader) if i) for s, _ in rule.blocks[0]}
     branches = []
     for parts in openings:
-        _, F, G, H = _increments_of(low, rule, parts["reader"], learned)
+        _, F, G, H = increments(low, rule, parts["reader"], learned)
         branches.append(Branch(**parts, F=F, G=G, H=H))
     made[:] = branches
     reader = branches[0].reader
@@ -252,6 +257,16 @@ def field_rule(model: Any) -> FieldRule:
 
 
 # ----------------------------------------------------------------------------------------------------------- the spec
+def overlaps_of(low: Lowered) -> Overlaps:
+    """Families of N-vectors of a model and the names of their overlaps."""
+    scale = scale_of(low)
+    blocks = {s: b for s in (*low.state, *low.given) if (b := block_of(low, s, scale))}
+    learned = {s: _size(low, s, scale) for s in low.state if s in blocks}
+    fixed = {s: _size(low, s, scale) for s in low.given if s in blocks}
+    several = blocks if len(scale.sizes) > 1 else {}
+    return make_overlaps(learned, fixed, taken=(*low.shapes, *low.dims), blocks=several)
+
+
 def _rule(low: Lowered) -> LoweredUpdate:
     if not isinstance(low.rule, LoweredUpdate):
         raise UnsupportedNode(
@@ -282,21 +297,25 @@ def _opening(
     variances: dict[str, Node] = {}
     lengths: dict[str, Node] = {}
     noises: dict[str, Noise] = {}
+    steps: dict[str, str] = {}
+
+    def is_field(a: Node) -> bool:
+        return "." in a.args[0] or a.args[0] in noises
+
     law = field_law(overlaps, variances, noises)
     means = {x: low.inline(d.mean) for x, d in draws.items() if x in input_blocks and d.mean is not None}
     reader = Reader(
         lowered=low, big=scale.big, overlaps=overlaps, inputs=lengths, sizes=scale.sizes, means=means, outcome=outcome,
-        average=lambda e: expectation_of(e, lambda a: "." in a.args[0] or a.args[0] in noises, law), mixture=mixture,
+        average=lambda e: draw_mean(e, tuple(dict.fromkeys(steps.values())), is_field, law), mixture=mixture,
     )  # fmt: skip
+    for x in input_blocks:
+        variances[x] = input_variance(draws[x], x, reader)
+        lengths[x] = mul(scale.ratios[input_blocks[x]], variances[x])
+        if columns := steps_of(draws[x], x, reader):
+            steps[x] = columns
     for x, d in draws.items():
-        if x in input_blocks:
-            variances[x] = input_variance(d, x, reader)
-            lengths[x] = mul(scale.ratios[input_blocks[x]], variances[x])
-        else:
-            noises[x] = read_noise(d, x, reader)
-
-    def is_field(a: Node) -> bool:
-        return "." in a.args[0] or a.args[0] in noises
+        if x not in input_blocks:
+            noises[x] = read_noise(d, x, reader, tuple(steps.values()))
 
     weights = [reader.scalar(low.inline(w)) for w in outcome.weights]
     inner = []
@@ -312,77 +331,5 @@ def _opening(
         "weight": mul(*(w for w in weights if not random(w, is_field))),
         "tilt": mul(*(w for w in weights if random(w, is_field))),
         "inner": tuple(inner), "outcome": outcome, "inputs": variances, "noises": noises, "law": law, "reader": reader,
+        "steps": steps,
     }  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------- the increments
-def _increments(low: Lowered, rule: LoweredUpdate, reader: Reader, learned: Mapping[str, Tree]) -> tuple[Any, Any, Any, Any]:
-    """Labels, F, G, H of a rule of one block and one draw."""
-    if len(rule.blocks) != 1 or rule.batch != 1 or label_symbols(low):
-        raise UnsupportedNode(f"{low.name}: labels, a batch or several blocks; F, G and H of one draw are not the whole step")
-    return _increments_of(low, rule, reader, learned)
-
-
-def _increments_of(low: Lowered, rule: LoweredUpdate, reader: Reader, learned: Mapping[str, Tree]) -> tuple[Any, Any, Any, Any]:
-    labels: dict[str, tuple[Index, ...]] = {}
-    F: dict[str, dict[str, Node]] = {}
-    G: dict[str, tuple[Push, ...]] = {}
-    H: dict[str, Node] = {}
-    for name, tree in rule.blocks[0]:
-        row, col = row_labels(low.shapes[name], reader)
-        labels[name] = tuple(i for i in (row, col) if i)
-        tree = low.inline(tree)
-        if name in learned:
-            value = reader.value(tree, row, col)
-            assert isinstance(value, tuple)
-            minus = Part(coefficient=const(-1), vector=name, index=row or col)
-            F[name], G[name] = _vector(name, (*value, minus), reader)
-        else:
-            step = add(reader.node(tree, row, col), mul(const(-1), arr(name, *labels[name])))
-            H[name] = _order_one(without_stops(step), Fraction(-1), name, reader.big, f"the step of {name}")
-    return labels, F, G, H
-
-
-def row_labels(shape: tuple[Tree, ...], reader: Reader) -> tuple[Index | None, Index | None]:
-    """Printable labels of the two axes: k, l, m, ... by axis, None for axes of length 1 and N."""
-    if not shape:
-        return None, None
-    letters = iter([c for c in "klmnpqrsijabcdefgh" if c not in (*reader.lowered.shapes, *reader.lowered.dims)])
-    made = [reader.label(d) for d in shape]
-    row, col = (None if i is None else Index(next(letters), i.family) for i in made)
-    return row, col
-
-
-def _vector(name: str, parts: Vector, reader: Reader) -> tuple[dict[str, Node], tuple[Push, ...]]:
-    pushes: dict[tuple[str, Index | None, tuple[Index, ...]], Node] = {}
-    inputs: dict[str, Node] = {}
-    for p in parts:
-        coefficient = without_stops(p.coefficient)
-        if p.vector in reader.inputs:
-            for i in p.bound:
-                coefficient = sum_over(i, coefficient)
-            inputs[p.vector] = add(inputs.get(p.vector, ZERO), coefficient)
-        else:
-            key = (p.vector, p.index, p.bound)
-            pushes[key] = add(pushes.get(key, ZERO), coefficient)
-    half = Fraction(-1, 2)
-    F = {x: _order_one(c, half, x, reader.big, f"the step of {name} along {x}") for x, c in sorted(inputs.items()) if c != ZERO}
-    G = tuple(
-        Push(bound=bound, coefficient=made, family=vector, index=index)
-        for (vector, index, bound), c in pushes.items()
-        if (made := _order_one(c, Fraction(-1), vector, reader.big, f"the step of {name} along {vector}")) != ZERO
-    )
-    return {x: f for x, f in F.items() if f != ZERO}, G
-
-
-def _order_one(node: Node, expected: Fraction, name: str, big: str, where: str) -> Node:
-    parts = powers_of(node, big, where)
-    for p, c in sorted(parts.items()):
-        if p != expected:
-            fate = "diverges" if p > expected else "vanishes in the limit"
-            raise UnsupportedNode(
-                f"{where}: the term {text(c)[:120]} is of order {big}^({p}), but a step must be of order "
-                f"{big}^({expected}), so it {fate}; "
-                f"multiply it by {big}^({expected - p})"
-            )
-    return parts.get(expected, ZERO)

@@ -16,13 +16,18 @@ from derive.calculus import grad, substitute
 from derive.check import TOLERANCE, check_gradient
 from derive.composite import atoms, functions_in, mentions, parameters
 from derive.convert import to_poly
+from derive.entrywise import DELTA, freed
 from derive.errors import UnsupportedNode
 from derive.expect import expect
+from derive.facts import relations_of
 from derive.flow_parts import assumptions_of, average_steps, blocks_of, functions_of, tags_of
+from derive.implicit import solution
 from derive.lowered import Lowered, LoweredOptimum, LoweredRate, LoweredUpdate
 from derive.poly import Poly, atom, param
+from derive.relations import related
 from derive.system import Flow, Function, Step
 from derive.tree import Tree, names, walk
+from derive.two_sided import domain
 from derive.words import Atom
 
 __all__ = ["gradient_flow"]
@@ -64,6 +69,8 @@ def gradient_flow(model: Any) -> Flow:
     try:
         return _Derivation(opened, model).flow()
     except UnsupportedNode as reason:
+        if any(d.odd or d.even for d in opened.draws):  # on symmetric data the even averages are summed over the items
+            return _Derivation(lowered.opened(keep_items=True), model).flow()
         note = Step(title="exact sum over the bound items", detail=f"the named moments do not suffice: {reason}")
         return _Derivation(lowered, model, (note,)).flow()
 
@@ -98,6 +105,9 @@ class _Derivation:
         self.called = {lowered.inline(definition): n for n, definition in reversed(lowered.let)}
         self.functions = functions_of(lowered)
         self.stopped = {n: self._stopped(n) for n in lowered.state}
+        self.roots: dict[str, Poly] = {}
+        self.domains = tuple(domain(n, p) for n, p in self._roots().items())
+        self.relations = relations_of(lowered, self.read)
         self.known = {*self.shapes, *(p.name if isinstance(p, Atom) else p for p in self.stopped.values())}
 
     def _stopped(self, name: str) -> Atom | str:
@@ -107,12 +117,13 @@ class _Derivation:
     def flow(self) -> Flow:
         lowered = self.lowered
         assert isinstance(lowered.rule, LoweredRate)
-        self._refuse_roots(lowered)
         rates = dict(lowered.rule.rates)
         rhs = {name: self.averaged(rates[name], f"rate of {name}") for name in lowered.state}
         observables = self.observables()
         shown = (*rhs.values(), *observables.values())
         self.steps += average_steps(lowered, shown)
+        if self.relations:
+            self.steps.append(Step(title="facts of the model used", detail="; ".join(str(r) for r in self.relations)))
         return Flow(
             name=lowered.name,
             state=blocks_of(lowered, lowered.state, self.tags),
@@ -121,24 +132,29 @@ class _Derivation:
             observables=observables,
             functions=self.used(shown),
             time="t, in the unit of the rates",
-            assumptions=assumptions_of(lowered, self.read),
+            assumptions=(*assumptions_of(lowered, self.plain), *self.domains),
             steps=tuple(self.steps),
             symbols=dict(lowered.symbols),
             source=self.model,
         )
 
-    def _refuse_roots(self, lowered: Lowered) -> None:
-        for name, tree in lowered.let:
-            if any(isinstance(node, tuple) and node[0] == "root" for node in walk(tree)):
-                raise UnsupportedNode(
-                    f"{name} is defined by root(...): its gradient needs implicit differentiation; use stationary"
-                )
+    def _roots(self) -> dict[str, Poly]:
+        """Definitions by an equation, each solved with those before it."""
+        for name, tree in self.lowered.let:
+            if isinstance(tree, tuple) and tree[0] == "root":
+                try:
+                    self.roots[name] = solution(self.read(tree[1]), name)
+                except UnsupportedNode as reason:
+                    raise UnsupportedNode(f"{self.lowered.name}, definition of {name}: {reason}") from reason
+                self.memo.clear()
+        return self.roots
 
     def read(self, tree: Tree) -> Poly:
         """Poly of a tree over the names of the model, definitions inlined."""
         if tree not in self.memo:
             inlined = self.lowered.inline(tree)
-            self.memo[tree] = to_poly(inlined, self.shapes, tags=self.tags, positive=self.positive, special=self.special)
+            p = to_poly(inlined, self.shapes, tags=self.tags, positive=self.positive, special=self.special)
+            self.memo[tree] = substitute(p, self.roots)
         return self.memo[tree]
 
     def special(self, tree: Tree) -> Poly:
@@ -155,7 +171,7 @@ class _Derivation:
             if f in self.functions and name in names(self.functions[f].body):
                 raise UnsupportedNode(f"gradient by {name}, a parameter of the activation {f}: write the function out in `let`")
         gradient = grad(loss, variable)
-        check_gradient(loss, variable, gradient, functions=self.functions)
+        check_gradient(freed(loss), variable, freed(gradient), functions=self.functions)
         self.note_gradient(tree, name, loss)
         return gradient
 
@@ -171,7 +187,7 @@ class _Derivation:
             self.steps.append(step)
 
     def average(self, p: Poly) -> Poly:
-        return expect(p, self.lowered.draws, self.read, known=self.known)
+        return expect(p, self.lowered.draws, self.read, known=self.known, functions=self.functions)
 
     def averaged(self, tree: Tree, what: str) -> Poly:
         """Average of a rate or observable over fresh draws, stopped copies released."""
@@ -179,7 +195,17 @@ class _Derivation:
             p = self.average(self.read(tree))
         except UnsupportedNode as reason:
             raise UnsupportedNode(f"{self.lowered.name}, {what}: {reason}") from reason
-        return substitute(p, {(s.name if isinstance(s, Atom) else s): self.read(n) for n, s in self.stopped.items()})
+        p = substitute(p, {(s.name if isinstance(s, Atom) else s): self.read(n) for n, s in self.stopped.items()})
+        if DELTA in functions_in(p):
+            raise UnsupportedNode(
+                f"{self.lowered.name}, {what}: a branch of case(...) is chosen by a number that is not drawn; draw it, "
+                "Choice(task, (1, 2)), or bind it in phases and take gradient_flow of each of phases(model)"
+            )
+        return related(p, self.relations) if self.relations else p
+
+    def plain(self, tree: Tree) -> Poly:
+        """Poly of a tree without what the facts say about tags, so that a fact can be measured."""
+        return to_poly(self.lowered.inline(tree), self.shapes, positive=self.positive, special=self.special)
 
     def observables(self) -> dict[str, Poly]:
         """Averages of what the model watches; without any, of the losses of its gradients that have a name."""

@@ -20,8 +20,12 @@ Tags = Mapping[str, tuple[str, ...]]
 
 
 def tags_of(lowered: Lowered) -> dict[str, tuple[str, ...]]:
-    """Symmetric arrays: second moments of one symbol with itself, and named covariances."""
+    """Symmetric arrays: second moments of one symbol with itself, named covariances, and facts  K = K'."""
     tags: dict[str, tuple[str, ...]] = {}
+    for left, right in lowered.facts:
+        for name, other in ((left, right), (right, left)):
+            if isinstance(name, str) and other == ("T", name):
+                tags[name] = ("sym",)
     for draw in lowered.draws:
         if isinstance(draw.cov, str) and lowered.shapes.get(draw.cov):
             tags[draw.cov] = ("sym",)
@@ -86,6 +90,11 @@ def _average_step(draw: Draw, shown: Sequence[Poly]) -> Step | None:
         return Step(title=f"average over {drawn}", detail="Gaussian: sum over all pairings")
     if draw.law == "Choice":
         return Step(title=f"average over {drawn}", detail="exact sum over the values")
+    if draw.law == "Marginal":
+        detail = (
+            "sum over cumulants of the entries" if draw.cov is None else "second moments; signs by a conditional central limit"
+        )
+        return Step(title=f"average over {drawn}", detail=detail)
     return None
 
 
@@ -100,6 +109,19 @@ def assumptions_of(lowered: Lowered, read: Callable[[Tree], Poly]) -> tuple[Assu
                 remedy="compare with a simulation at two step sizes; the difference falls in proportion to the step",
             )
         )
+    out += [
+        Assumption(
+            text=f"Given one entry of {draw.symbols[0]}, a weighted sum of the others is Gaussian (conditional central limit): "
+            "approximate, with an error that falls with the number of comparable terms; entries have mean 0 and variance 1.",
+            remedy="compare with an exact sum over items at two sizes",
+        )
+        for draw in lowered.draws
+        if draw.law == "Marginal" and draw.cov is not None
+    ]
+    for draw in lowered.draws:
+        if not draw.once and (draw.odd or draw.even):
+            flipped = ", ".join(s for s in draw.symbols if s not in draw.even)
+            out.append(Assumption(text=f"The law looks the same when {flipped} change sign: odd averages vanish."))
     for left, right in lowered.facts:
         try:
             residual, scale = read(left) - read(right), read(left)

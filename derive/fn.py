@@ -33,6 +33,7 @@ BODIES: dict[str, sp.Expr] = {
     "sqrt": sp.sqrt(_z),
     "sin": sp.sin(_z),
     "cos": sp.cos(_z),
+    "asin": sp.asin(_z),
 }
 
 _half = ("frac", 1, 2)
@@ -55,6 +56,7 @@ DERIVATIVES: dict[str, Tree] = {
     "sqrt": ("mul", _half, ("pow", "z", ("frac", -1, 2))),
     "sin": ("map", "cos", "z"),
     "cos": ("mul", -1, ("map", "sin", "z")),
+    "asin": ("pow", ("add", 1, ("mul", -1, ("pow", "z", 2))), ("frac", -1, 2)),
 }
 
 
@@ -76,7 +78,7 @@ def derivative(name: str, z: sp.Expr) -> sp.Expr:
     return sp.diff(BODIES[name], _z).xreplace({_z: z})
 
 
-erf2, tanh, relu, step, sgn, exp, log, abs, sq, inv, sqrt, sin, cos = (Fn(Str(n), _z, b) for n, b in BODIES.items())
+erf2, tanh, relu, step, sgn, exp, log, abs, sq, inv, sqrt, sin, cos, asin = (Fn(Str(n), _z, b) for n, b in BODIES.items())
 
 
 def add(*terms: Any) -> sp.Expr:

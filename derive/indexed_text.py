@@ -69,7 +69,8 @@ FUNCTIONS: Mapping[str, Callable[..., sp.Expr]] = {
     "asin": sp.asin, "exp": sp.exp, "log": sp.log, "tanh": sp.tanh, "sin": sp.sin, "cos": sp.cos, "sgn": sp.sign, "abs": sp.Abs,
     "erf2": lambda z: sp.erf(z / sp.sqrt(2)), "relu": lambda z: sp.Max(z, 0), "step": sp.Heaviside, "sq": lambda z: z**2,
     "sqrt": sp.sqrt, "inv": lambda z: 1 / z, "residual": lambda v, root: sp.Max(v, 0),
-    "angle": lambda c, va, vb: sp.asin(c / sp.sqrt(va * vb)),
+    "angle": lambda c, va, vb: sp.asin(c / sp.sqrt(va * vb)), "is_zero": lambda z: sp.KroneckerDelta(z, 0),
+    "power": lambda p, n: p**n, "binomial": lambda k, n, p: sp.binomial(n, k) * p**k * (1 - p) ** (n - k),
 }  # fmt: skip
 
 

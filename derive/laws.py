@@ -137,6 +137,9 @@ class Marginal:
     Give exactly one of: ``values`` with ``probs`` (a probability may be a column: one rate for each entry), ``moments``
     ``{order: value}``, or ``transform``, a function of a standard normal number.
 
+    With ``cov`` the entries have mean 0, variance 1 and this covariance, and averages of signs use a central limit: this states
+    less than a joint law, so it can be derived from but not simulated (draw z from Normal and take x = f(z) instead).
+
     >>> s = sp.MatrixSymbol("s", 5, 1)
     >>> Marginal(s, values=(0, 1), probs=(sp.Rational(9, 10), sp.Rational(1, 10))).values
     (0, 1)
@@ -148,10 +151,13 @@ class Marginal:
     probs: Any = None
     moments: Any = None
     transform: Any = None
+    cov: Any = None
     once: bool = False
 
     def __post_init__(self) -> None:
         _one(self.symbol, "Marginal")
+        if self.cov is not None and (self.moments is not None or getattr(self.symbol, "shape", (0, 0))[1] != 1):
+            raise InvalidSpec(f"Marginal({self.symbol}): cov is of a column whose marginal is given by values or a transform")
         given = [w for w in ("values", "moments", "transform") if getattr(self, w) is not None]
         if len(given) != 1:
             raise InvalidSpec(

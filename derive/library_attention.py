@@ -14,6 +14,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import InvalidSpec
+from derive.families import family
 from derive.laws import Normal
 from derive.model import Model
 from derive.nodes import grad, mean
@@ -30,8 +31,20 @@ def attention_weights(attention: str, heads: int) -> tuple[tuple[Any, ...], ...]
     return tuple((vector(f"k{i}", D), vector(f"q{i}", D), scalars(f"v{i}")) for i in range(1, heads + 1))
 
 
+def attention_family(attention: str, heads: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], Any]:
+    """State, given arrays and the map M of yhat = b' M x_q, for a symbolic number of heads."""
+    D = dims("D")
+    v = vector("v", heads)
+    if attention == "merged":
+        members = family("head", heads, D)
+        U = matrix("U", members.rows, D)
+        return (U, v), members.given, members.sum(v, U)
+    k, q = matrix("k", heads, D), matrix("q", heads, D)
+    return (k, q, v), (), k.T * sp.DiagMatrix(v) * q
+
+
 def linear_attention(
-    attention: str = "merged", heads: int = 2, *, white: bool = False, name: str = "linear_attention"
+    attention: str = "merged", heads: Any = 2, *, white: bool = False, name: str = "linear_attention"
 ) -> Model:
     """Linear attention with ``heads`` heads, trained by gradient flow on fresh sequences.
 
@@ -40,6 +53,7 @@ def linear_attention(
     ==========  =========  ====================================================
     Ui or ki,qi (D, D)...  merged key-query matrix, or key and query vectors
     vi          number     value weight of a head
+    U or k, q   (HD, D)..  the same of all heads on top of each other, if their number is a symbol; v (H, 1)
     Lam         (D, D)     covariance of the inputs; if white, ell times the identity
     N           size       pairs in the context
     tau         number     time constant
@@ -48,7 +62,9 @@ def linear_attention(
     Parameters
     ----------
     attention : "merged" or "separate"
-    heads : int
+    heads : int or dimension
+        With a symbol, ``dims("H")``, the heads are a family: one equation for all of them, and one kernel for every number.
+        Merged heads need the arrays of `derive.families.family("head", H, D)` then.
     white : bool
         Isotropic inputs, so that heads of rank one close in inner products (`complete`).
     name : str
@@ -62,24 +78,34 @@ def linear_attention(
     --------
     >>> linear_attention("separate", 2).lowered.state
     ('k1', 'k2', 'q1', 'q2', 'v1', 'v2')
+    >>> linear_attention("separate", dims("H")).lowered.state
+    ('k', 'q', 'v')
     """
-    if attention not in ("merged", "separate") or not isinstance(heads, int) or heads < 1:
-        raise InvalidSpec(f"attention={attention!r}, heads={heads!r}: write 'merged' or 'separate', and 1 head or more")
+    symbolic = isinstance(heads, sp.Symbol)
+    if attention not in ("merged", "separate") or not (symbolic or (isinstance(heads, int) and heads >= 1)):
+        raise InvalidSpec(
+            f"attention={attention!r}, heads={heads!r}: write 'merged' or 'separate', and 1 head or more, or dims('H')"
+        )
     D, N = dims("D N")
     (tau, ell), Lam = scalars("tau ell", positive=True), matrix("Lam", D, D)
     cov = ell * sp.Identity(D) if white else Lam
     X, xq, w, b = matrix("X", D, N), vector("xq", D), vector("w", D), vector("b", D)
     yq, yhat, L = scalars("yq yhat L")
-    found = attention_weights(attention, heads)
-    if attention == "merged":
+    given: tuple[Any, ...] = ()
+    found = () if symbolic else attention_weights(attention, heads)
+    if symbolic:
+        state, given, total = attention_family(attention, heads)
+        output = dot(b, total * xq)
+    elif attention == "merged":
         output = sum(v * dot(b, U * xq) for U, v in found)
     else:
         output = sum(v * dot(b, k) * dot(q, xq) for k, q, v in found)
-    state = tuple(s for kind in zip(*found, strict=True) for s in kind)
+    if not symbolic:
+        state = tuple(s for kind in zip(*found, strict=True) for s in kind)
     return Model(
         name=name,
         state=state,
-        given=(ell if white else Lam, tau),
+        given=(*given, ell if white else Lam, tau),
         data=(Normal(X, cov=cov), Normal(xq, cov=cov), Normal(w)),
         let={b: X * X.T * w / N, yq: dot(w, xq), yhat: output, L: (yq - yhat) ** 2},
         learn=Rate({s: -grad(L, s) / (2 * tau) for s in state}),

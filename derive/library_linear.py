@@ -72,3 +72,40 @@ def linear_network(depth: int = 2, *, sizes: Sequence[Any] | None = None) -> Mod
         learn=Rate({W: -grad(L, W) / tau for W in weights}),
         observe={"loss": mean(L)},
     )
+
+
+def biased_network() -> Model:
+    """Two layers with a bias at the output, trained by gradient flow on the mean squared error of any data.
+
+    .. math:: \\hat y = W_2 W_1 x + b, \\quad L = |y - \\hat y|^2 / 2
+
+    ========  ===============  =====================================================
+    symbol    shape            meaning
+    ========  ===============  =====================================================
+    W1, W2    (N1, N0), ...    weights
+    b         (N2, 1)          bias
+    x, y      (N0, 1), (N2,1)  input and target; their law is left open
+    Sx, Syx   (N0, N0), ...    E[x x'], E[y x'], Syy = E[y y'], mx = E[x], my = E[y]
+    tau       number           time constant: the unit of time
+    ========  ===============  =====================================================
+
+    Examples
+    --------
+    >>> from derive.flow import gradient_flow
+    >>> print(gradient_flow(biased_network()).rhs["b"])
+    my/tau - b/tau - W2*W1*mx/tau
+    """
+    N0, N1, N2 = dims("N0 N1 N2")
+    W1, W2, b = matrix("W1", N1, N0), matrix("W2", N2, N1), vector("b", N2)
+    x, y, mx, my = vector("x", N0), vector("y", N2), vector("mx", N0), vector("my", N2)
+    Sx, Syx, Syy = matrix("Sx", N0, N0), matrix("Syx", N2, N0), matrix("Syy", N2, N2)
+    L, tau = scalars("L"), scalars("tau", positive=True)
+    return Model(
+        name="biased_network",
+        state=(W1, W2, b),
+        given=(tau,),
+        data=Moments((x, y), {x * x.T: Sx, y * x.T: Syx, y * y.T: Syy, x: mx, y: my}),
+        let={L: norm2(y - W2 * W1 * x - b) / 2},
+        learn=Rate({w: -grad(L, w) / tau for w in (W1, W2, b)}),
+        observe={"loss": mean(L)},
+    )

@@ -32,6 +32,7 @@ MAPS = {
     sp.Heaviside: "step",
     sp.sin: "sin",
     sp.cos: "cos",
+    sp.asin: "asin",
 }
 _NODES = {
     nodes.Mean: "mean", nodes.MatrixMean: "mean", nodes.Stop: "stop", nodes.MatrixStop: "stop", nodes.Root: "root",

@@ -38,6 +38,8 @@ class Draw:
     once: bool = False
     transform: str | None = None
     opens: tuple[str, ...] = ()  # after bind: the symbols of the open law, now defined in `let`
+    item: str = ""  # of an opened law that keeps its arrays: the random unit column,
+    items: tuple[tuple[str, Tree], ...] = ()  # and each symbol as a tree in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +117,11 @@ class Lowered:
         """Strict shape of a tree over the names of this model."""
         return shape_of(tree, self.shapes)
 
-    def opened(self) -> Lowered:
+    def opened(self, *, keep_items: bool = False) -> Lowered:
         """The same model before `bind`: a law bound to arrays is the open law `Moments` again, its symbols are draws.
 
         What is derived from the open law is evaluated with the values of the arrays, because the averages keep their names.
+        With ``keep_items`` the arrays stay known: an average that has no name may then be summed over the items.
         A model that was not bound is returned as it is.
         """
         bound = [d for d in self.draws if d.opens]
@@ -130,6 +133,10 @@ class Lowered:
         gone = [*holders, *(n for d in bound for n in d.symbols)]
         sizes = [n for d in bound for dimension in d.shapes[d.symbols[0]] for n in names(dimension)]
         draws = tuple(d if not d.opens else _opened(d, self.shapes) for d in self.draws)
+        if keep_items:
+            let = dict(self.let)
+            draws = tuple(d if not b.opens else _with_items(d, b, let) for d, b in zip(draws, self.draws, strict=True))
+            gone, sizes = [], []
         roles = {n: r for n, r in self.roles.items() if n not in gone}
         roles |= dict.fromkeys(opens, "draw") | dict.fromkeys(moments, "moment")
         return replace(
@@ -146,6 +153,12 @@ class Lowered:
 
 def _opened(draw: Draw, shapes: Mapping[str, Shape]) -> Draw:
     return replace(draw, law="Moments", symbols=draw.opens, shapes={n: shapes[n] for n in draw.opens}, opens=())
+
+
+def _with_items(opened: Draw, bound: Draw, let: Mapping[str, Tree]) -> Draw:
+    (item,) = bound.symbols
+    items = tuple((n, let[n]) for n in opened.symbols)
+    return replace(opened, item=item, items=items, shapes={**opened.shapes, item: bound.shapes[item]})
 
 
 def _replace(tree: Tree, table: Mapping[str, Tree]) -> Tree:

@@ -1,7 +1,7 @@
 """Proof that a flow stays on a manifold  W = phi(z)  given by words, and the reduced rates of z.
 
 1. z' comes from a projection z = P(W) (time derivative of P on the manifold), or by division: what is left of an equation
-   after subtracting the known parts must begin and end with the constant words that surround z in phi.
+   after subtracting the known parts must begin and end with the constant words that surround z in phi (or they are isometries).
 2. The remainder  d phi / dz . z' - F(phi(z))  is put in normal form. It vanishes word by word: the reduction is proved.
 3. Otherwise `NotInvariant` is raised with the remainder and with a point at which the field leaves the manifold.
 
@@ -17,10 +17,10 @@ from fractions import Fraction
 from derive.calculus import along, ddt, substitute
 from derive.composite import mentions
 from derive.errors import InvalidSpec, NotInvariant, UnsupportedNode
-from derive.poly import Poly, power, text, zero
+from derive.poly import Poly, power, product, text, zero
 from derive.system import EMPTY, Block, Flow
 from derive.tangent import normal_component
-from derive.words import Key, Letter, Word
+from derive.words import Key, Letter, Word, flip
 
 TANGENT = 1e-6  # measured: 3e-16 on invariant manifolds, 1e-2 and more off them
 
@@ -114,9 +114,21 @@ def prove(flow: Flow, proposal: Proposal) -> dict[str, Poly]:
         rest = without_zeros(along(lift[b.name], rates), proposal.orthogonal) - field_[b.name]
         if rest:
             size, point = normal_component(flow, lift, field_, proposal.coordinates, proposal.orthogonal)
+            if size < TANGENT:
+                raise UnsupportedNode(
+                    f"{flow.name} passes a numerical test of this manifold (normal part {size:.1e}), but in the equation of "
+                    f"{b.name} the term {_short(rest)} does not cancel word by word; state the relation between its arrays as "
+                    "tags or orthogonal pairs, or write one of them in terms of the others"
+                )
             raise _refusal(flow, f"in the equation of {b.name} the term {_short(rest)} remains", -rest, size, point)
     for z in proposal.coordinates:
-        _check_class(flow, z, rates[z.name])
+        rest = _outside(z, rates[z.name])
+        if rest:
+            size, point = normal_component(flow, lift, field_, proposal.coordinates, proposal.orthogonal)
+            what = (
+                f"{z.name} is {'diagonal' if 'diag' in z.tags else 'symmetric'}, but the part {_short(rest)} of its rate is not"
+            )
+            raise _refusal(flow, what, rest, size, point)
     return rates
 
 
@@ -144,19 +156,11 @@ def _short(p: Poly) -> str:
     return shown if len(shown) < 200 else shown[:197] + "..."
 
 
-def _check_class(flow: Flow, z: Block, rate: Poly) -> None:
+def _outside(z: Block, rate: Poly) -> Poly:
+    """What a rate has that a diagonal or symmetric coordinate has not."""
     if "diag" in z.tags:
-        bad = {k: c for k, c in rate.terms.items() if any("diag" not in x.atom.tags for x in k.word or ())}
-        if bad:
-            rest = Poly(rate.shape, bad)
-            raise NotInvariant(
-                f"{flow.name} leaves this manifold: {z.name} is diagonal, but its rate contains {_short(rest)}, which is not",
-                leftover=rest,
-            )
-    if "sym" in z.tags and rate != rate.T:
-        raise NotInvariant(
-            f"{flow.name} leaves this manifold: {z.name} is symmetric, but its rate is not", leftover=rate - rate.T
-        )
+        return Poly(rate.shape, {k: c for k, c in rate.terms.items() if any("diag" not in x.atom.tags for x in k.word or ())})
+    return rate - rate.T if "sym" in z.tags else zero(rate.shape)
 
 
 # Division -------------------------------------------------------------------------------------------------------------------
@@ -171,10 +175,52 @@ def _divide(phi: Poly, target: Poly, proposal: Proposal, rates: dict[str, Poly])
     rest = target - without_zeros(along(phi, rates), proposal.orthogonal) if rates else target
     if all(not z.shape for z in open_):
         _divide_scalars(phi, rest, open_, names, rates)
-    elif len(open_) == 1:
-        found = _divide_matrix(phi, rest, open_[0], names)
+        return
+    for z, share in zip(open_, [rest] if len(open_) == 1 else _shares(phi, rest, open_), strict=True):
+        found = _divide_matrix(phi, share, z, names) if z.shape else _divide_one(phi, share, z, names)
         if found is not None:
-            rates[open_[0].name] = found
+            rates[z.name] = found
+
+
+def _shares(phi: Poly, rest: Poly, open_: list[Block]) -> list[Poly]:
+    """What every coordinate gets of the rest: a word goes to the one term  A z B  of phi that it begins and ends like."""
+    frames = [_frame(phi, z) for z in open_]
+    out: list[dict[Key, Fraction]] = [{} for _ in open_]
+    for key, c in rest.items():
+        fitting = [i for i, frame in enumerate(frames) if frame is not None and _fits(key.word or (), *frame)]
+        if len(fitting) == 1:
+            out[fitting[0]][key] = c
+    return [Poly(rest.shape, terms) for terms in out]
+
+
+def _frame(phi: Poly, z: Block) -> tuple[Word, Word | None] | None:
+    """(A, B) of the term A z B of a matrix z, (word, None) of the term of a number z; None unless there is one term."""
+    keys = [k for k in phi.terms if any(x.atom.name == z.name for x in k.word or ()) or any(n == z.name for n, _ in k.params)]
+    if len(keys) != 1:
+        return None
+    word = keys[0].word or ()
+    at = [i for i, x in enumerate(word) if x.atom.name == z.name]
+    if not z.shape:
+        return word, None
+    return (word[: at[0]], word[at[0] + 1 :]) if len(at) == 1 else None
+
+
+def _fits(word: Word, before: Word, after: Word | None) -> bool:
+    if after is None:
+        return word == before
+    inside = len(word) >= len(before) + len(after)
+    return inside and word[: len(before)] == before and word[len(word) - len(after) :] == after
+
+
+def _divide_one(phi: Poly, rest: Poly, z: Block, names: set[str]) -> Poly | None:
+    """phi contains the number z once, times a constant word: compare the coefficients of this word."""
+    part = along(phi, {z.name: _one()})
+    if len(part.terms) != 1 or any(mentions(part, n) for n in names):
+        return None
+    (key, c) = next(iter(part.terms.items()))
+    if key.traces:
+        return None
+    return power(Poly(None, {Key(key.params, (), None): c}), Fraction(-1)) * _coefficient(rest, key.word)
 
 
 def _divide_matrix(phi: Poly, rest: Poly, z: Block, names: set[str]) -> Poly | None:
@@ -193,7 +239,7 @@ def _divide_matrix(phi: Poly, rest: Poly, z: Block, names: set[str]) -> Poly | N
     for k, value in rest.terms.items():
         w = k.word or ()
         if len(w) < len(before) + len(after) or w[: len(before)] != before or w[len(w) - len(after) :] != after:
-            return None
+            return _project(rest, key, c, word[places[0]], before, after)
         inner = Key(k.params, k.traces, w[len(before) : len(w) - len(after)])
         out[inner] = out.get(inner, Fraction(0)) + value
     assert len(z.shape) == 2
@@ -202,6 +248,19 @@ def _divide_matrix(phi: Poly, rest: Poly, z: Block, names: set[str]) -> Poly | N
         found = Poly((z.shape[1], z.shape[0]), out).T
     factor = Poly(None, {Key(key.params, (), None): c})
     return power(factor, Fraction(-1)) * found
+
+
+def _project(rest: Poly, key: Key, c: Fraction, z: Letter, before: Word, after: Word) -> Poly | None:
+    """A'(rest)B' for isometries A and B': the proof then shows the words that do not begin with A and end with B."""
+
+    def kept(x: Letter, turned: bool) -> bool:
+        return "square" in x.atom.tags or ("orth" in x.atom.tags and x.t == turned)
+
+    if not all(kept(x, False) for x in before) or not all(kept(x, True) for x in after):
+        return None
+    found = product(flip(before), z.rows) * rest if before else rest
+    found = found * product(flip(after), z.cols) if after else found
+    return power(Poly(None, {Key(key.params, (), None): c}), Fraction(-1)) * (found.T if z.t else found)
 
 
 def _divide_scalars(phi: Poly, rest: Poly, open_: list[Block], names: set[str], rates: dict[str, Poly]) -> None:

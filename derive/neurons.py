@@ -24,6 +24,7 @@ from derive.elementwise import body_of
 from derive.elementwise import value as scalar_value
 from derive.errors import UnsupportedNode
 from derive.nullspace import null_vectors
+from derive.onehot import without_diagonals
 from derive.poly import Poly, constant, monomial, power, product, zero
 from derive.system import Flow
 from derive.word_space import columns, combination, state_poly
@@ -109,6 +110,7 @@ def _degree(flow: Flow, f: str) -> int | None:
 def normal(p: Poly, degrees: Mapping[str, int]) -> Poly:
     """A column with every row sum and every homogeneous activation rewritten."""
     for _ in range(ROUNDS):
+        p = without_diagonals(p)
         total = zero(p.shape)
         for key, c in p.items():
             scalar = monomial(None, Key(key.params, key.traces, None), c)
@@ -129,6 +131,9 @@ def _word(word: Word, degrees: Mapping[str, int]) -> Poly:
     factors = _factors(word[0])
     if factors is None:
         return product(word, word[0].rows)
+    inner = [normal(f, degrees) for f in factors]
+    if inner != factors:
+        return hadamard(*inner) * product(word[1:], word[0].cols)
     reduced = _homogeneous(factors, degrees)
     if reduced is not None:
         return reduced * product(word[1:], word[0].cols)
@@ -149,7 +154,10 @@ def _homogeneous(factors: Sequence[Poly], degrees: Mapping[str, int]) -> Poly | 
         (key,) = f.terms
         (x,) = key.word if key.word and len(key.word) == 1 else (None,)
         comp = x.atom.comp if x is not None else None
-        if x is None or not isinstance(comp, Elem) or comp.order != 1 or comp.function not in degrees:
+        if x is None or not isinstance(comp, Elem):
+            continue
+        name = "abs" if (comp.function, comp.order) == ("sgn", 0) else comp.function if comp.order == 1 else ""
+        if name not in degrees:
             continue
         z = comp.argument.T if x.t else comp.argument
         (first, c), *_ = z.items()
@@ -159,7 +167,7 @@ def _homogeneous(factors: Sequence[Poly], degrees: Mapping[str, int]) -> Poly | 
                 scale = power(monomial(None, Key(first.params, first.traces, None), c), Fraction(-1))
                 rest = [g for n, g in enumerate(factors) if n not in (i, j)]
                 remaining = z - monomial(z.shape, first, c)
-                value = elem(comp.function, z).scale(degrees[comp.function])
+                value = elem(name, z).scale(degrees[name])
                 value = value - hadamard(f, remaining) if remaining else value
                 return hadamard(scale * value, *rest)
     return None

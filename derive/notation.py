@@ -93,12 +93,16 @@ def _show(tree: Tree, tex: bool) -> tuple[str, int]:
     if head == "mul":
         return _product(tree[1:], tex)
     if head == "matmul":
-        return (" " if tex else "*").join(_tight(a, PRODUCT if i == 0 else POWER, tex) for i, a in enumerate(tree[1:])), PRODUCT
+        open_ = [i == 0 and not (isinstance(a, tuple) and a[0] == "had") for i, a in enumerate(tree[1:])]
+        parts = (_tight(a, PRODUCT if bare else POWER, tex) for a, bare in zip(tree[1:], open_, strict=True))
+        return (" " if tex else "*").join(parts), PRODUCT
     if head == "pow":
         return _power(tree[1], tree[2], tex)
     if head in ("T", "inv"):
         mark = {"T": r"^{\top}", "inv": "^{-1}"}[head] if tex else {"T": ".T", "inv": "**-1"}[head]
-        return _tight(tree[1], ATOM, tex) + mark, (POWER if head == "inv" or tex else ATOM)
+        base = _tight(tree[1], ATOM, tex)
+        base = f"{{{base}}}" if tex and "^" in base and not base.startswith(r"\left(") else base  # TeX allows one superscript
+        return base + mark, (POWER if head == "inv" or tex else ATOM)
     if head == "had":
         if tex:
             return r" \odot ".join(_tight(a, POWER, tex) for a in tree[1:]), PRODUCT

@@ -34,7 +34,62 @@ def average_over_items(p: Poly, item: Atom, probabilities: Poly | None = None) -
     total = zero(p.shape)
     for key, c in pulled_out(p, item).items():
         total = total + _averaged(key, item, probabilities, p.shape).scale(c)
-    return total
+    return without_diagonals(total)
+
+
+def without_diagonals(p: Poly) -> Poly:
+    """Products with diagonal matrices as elementwise ones, F diag(v) = F o (1 v'), where F is elementwise itself.
+
+    >>> A, v, B = atom(Atom("A", "n", "m")), atom(Atom("v", "m", 1)), atom(Atom("B", "m", "k"))
+    >>> without_diagonals(elem("tanh", A) * diagonal(v) * B)
+    (ones[n,1]*v' o tanh(A))*B
+    """
+    total = zero(p.shape)
+    for key, c in p.items():
+        out = monomial(None, Key(key.params, (), None), c)
+        for word, e in key.traces:
+            found = _absorbed(word)
+            out = out * (monomial(None, Key((), ((word, e),), None)) if found is None else scalar_power(found.trace(), e))
+        if key.word is not None:
+            found = _absorbed(key.word)
+            out = out * (monomial(p.shape, Key((), (), key.word)) if found is None else found)
+        total = total + out
+    return total if total == p else without_diagonals(total)
+
+
+def _absorbed(word: Word) -> Poly | None:
+    """The word with its first diagonal matrix beside an elementwise letter absorbed; None if there is none."""
+    for i, x in enumerate(word):
+        v = _diagonal_of(x)
+        if v is None:
+            continue
+        for j, left in ((i - 1, False), (i + 1, True)):
+            if 0 <= j < len(word) and isinstance(word[j].atom.comp, Elem | Had) and _diagonal_of(word[j]) is None:
+                f = product((word[j],), word[j].rows)
+                assert f.shape is not None
+                row = v * ones(f.shape[1], 1).T if left else ones(f.shape[0], 1) * v.T
+                before, after = word[: min(i, j)], word[max(i, j) + 1 :]
+                return product(before, word[0].rows) * hadamard(f, row) * product(after, word[max(i, j)].cols)
+    return None
+
+
+def _diagonal_of(x: Letter) -> Poly | None:
+    """v of a letter diag(v) = I o (v 1')."""
+    comp = x.atom.comp
+    if not isinstance(comp, Had) or identity(x.rows) not in comp.factors:
+        return None
+    rest = [f for f in comp.factors if f != identity(x.rows)]
+    return hadamard(*comp.factors) * ones(x.rows, 1) if len(rest) != 1 else _column_of(rest[0], x.rows)
+
+
+def _column_of(f: Poly, size: object) -> Poly:
+    """v with I o F = diag(v): v of F = v 1' or 1 v', else the diagonal of F."""
+    ((key, c),) = f.terms.items()
+    one = ones(size, 1)
+    for word in (key.word or (), flip(key.word or ())):
+        if len(word) > 1 and product(word[-1:], word[-1].rows) == one.T:
+            return product(word[:-1], size).scale(c)
+    return hadamard(identity(size), f) * one
 
 
 def pulled_out(p: Poly, item: Atom) -> Poly:
@@ -59,7 +114,7 @@ def _pulled_power(word: Word, e: Fraction, item: Atom) -> Poly:
         return scalar_power(inner, e)
     if e.denominator > 2:
         raise UnsupportedNode(f"power {e} of {text(inner)} in an average over items: integer and half-integer powers are known")
-    row = _columns(inner * identity(1), item)  # (u's)^e = (u^e)'s, entry by entry
+    row = columns_of(inner * identity(1), item)  # (u's)^e = (u^e)'s, entry by entry
     base = elem("sqrt", row) if e.denominator == 2 else row
     base = elem("inv", base) if e < 0 else base
     return (hadamard(*[base] * abs(e.numerator)) * atom(item)).trace()
@@ -91,15 +146,15 @@ def _through(arguments: list[Poly], item: Atom, entrywise: Callable[..., Poly]) 
     assert columns[0].shape is not None
     rows, cols = columns[0].shape
     if cols == 1:
-        return entrywise(*(_columns(a, item) for a in columns)) * atom(item)
+        return entrywise(*(columns_of(a, item) for a in columns)) * atom(item)
     if rows == 1:
-        return (entrywise(*(_columns(a.T, item) for a in columns)) * atom(item)).T
+        return (entrywise(*(columns_of(a.T, item) for a in columns)) * atom(item)).T
     raise UnsupportedNode(
         f"a function of the matrix {text(columns[0])}: only columns can be averaged over the items {item.name}"
     )
 
 
-def _columns(p: Poly, item: Atom) -> Poly:
+def columns_of(p: Poly, item: Atom) -> Poly:
     """The matrix A with p = A s, for a column p; terms without s are the same for every item."""
     assert p.shape is not None
     total = zero((p.shape[0], item.rows))

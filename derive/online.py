@@ -103,7 +103,9 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
 def drift(rule: FieldRule, branch: Branch, a: str, i: Index | None, b: str, j: Index | None) -> Node:
     """Mean of N d(a_i . b_j)/N per step from the move of ``a`` alone, as an integrand (not yet averaged)."""
     f = [
-        mul(relabel(rule, a, i, force), rule.field(b, x, j)) for x, force in branch.F[a].items() if rule.overlaps.together(a, b)
+        over_steps(rule, x, mul(relabel(rule, a, i, force), rule.field(b, x, j)))
+        for x, force in branch.F[a].items()
+        if rule.overlaps.together(a, b)
     ]
     g = []
     for push in branch.G[a]:
@@ -121,6 +123,12 @@ def relabel(rule: FieldRule, family: str, i: Index | None, node: Node) -> Node:
     return substitute(node, dict(zip(rule.labels[family], (i,), strict=True))) if i else node
 
 
+def over_steps(rule: FieldRule, x: str, node: Node) -> Node:
+    """Sum over the steps of an episode, if the input x is one."""
+    t = rule.step(x)
+    return node if t is None else sum_over(t, node)
+
+
 def _moved(rule: FieldRule, family: str, i: Index | None, label: Index | None) -> Index | None:
     return i if label is not None and label in rule.labels[family] else label
 
@@ -128,7 +136,11 @@ def _moved(rule: FieldRule, family: str, i: Index | None, label: Index | None) -
 def step_noise(rule: FieldRule, branch: Branch, a: str, i: Index | None, b: str, j: Index | None) -> Node:
     """Integrand of the term that is quadratic in the step."""
     f, g = branch.F[a], branch.F[b]
-    square = [mul(rule.ratio(x), branch.inputs[x], relabel(rule, a, i, f[x]), relabel(rule, b, j, g[x])) for x in f if x in g]
+    square = [
+        mul(rule.ratio(x), branch.inputs[x], over_steps(rule, x, mul(relabel(rule, a, i, f[x]), relabel(rule, b, j, g[x]))))
+        for x in f
+        if x in g
+    ]
     return mul(power(rule.batch, -1), add(*square))
 
 
@@ -227,9 +239,12 @@ def _outside_means(tree: Tree) -> Tree:
 def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node, ...]) -> tuple[Block, ...]:
     moving = [b.name for b in state]
     overlaps = {name: pair for pair, name in rule.overlaps.names.items()}
+    steps = rule.branches[0].steps.values()
+    used = {n: None for node in nodes for n in arrays(node)}
+    axes = [d for n in used for d in low.shapes.get(n, ())]
     out = []
     for name in sorted({n for node in nodes for n in arrays(node)}):
-        if name in moving or name in low.dims:
+        if name in moving or (name in low.dims and (name not in steps or name in axes)):
             continue
         if name in overlaps:
             a, b = overlaps[name]
@@ -237,10 +252,9 @@ def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node
             meaning = f"overlap {a} . {b} / {rule.scale.shown}, fixed"
             out.append(Block(name=name, shape=sizes, symmetric=a == b and len(sizes) == 2, meaning=meaning))
         else:
-            weight = name not in low.shapes  # of a switch
-            out.append(
-                Block(name=name, shape=() if weight else _shape(low.shapes[name]), meaning="weight" if weight else "given")
-            )
+            known = name in low.shapes  # else the weight of a switch, or the number of steps of an episode
+            meaning = "given" if known else "steps of an episode" if name in steps else "weight"
+            out.append(Block(name=name, shape=_shape(low.shapes[name]) if known else (), meaning=meaning))
     return tuple(out)
 
 
@@ -295,7 +309,8 @@ def _assumptions(rule: FieldRule, noise: str) -> tuple[Assumption, ...]:
 
 
 def _steps(rule: FieldRule, noise: str) -> tuple[Step, ...]:
-    names = ", ".join(f"{name} = {a} . {b} / {rule.scale.shown}" for (a, b), name in rule.overlaps.names.items())
+    shown = f"({rule.scale.shown})" if " + " in rule.scale.shown else rule.scale.shown
+    names = ", ".join(f"{name} = {a} . {b} / {shown}" for (a, b), name in rule.overlaps.names.items())
     quadratic = " + (terms quadratic in the step)" if noise == "sgd" else ""
     return (
         Step(title="update in its fields", detail=str(rule)),

@@ -20,6 +20,7 @@ import numpy as np
 
 from derive.errors import BudgetExceeded, CheckFailed, UnsupportedNode
 from derive.field_calculus import without_stops
+from derive.field_law import field_labels
 from derive.fields import Branch, FieldRule
 from derive.gaussian.local import rung
 from derive.gaussian.quadrature import NUMPY, factorise, gauss_hermite
@@ -64,7 +65,8 @@ def checked(flow: Flow, rule: FieldRule, noise: str) -> Flow:
 # ------------------------------------------------------------------------------------------------ 1: one step of the spec
 def _one_step(low: Lowered, rule: FieldRule, values: Mapping[str, Any], rng: np.random.Generator) -> tuple[str, str]:
     what = "one step of the spec (finite differences, N = 9) against the field rule"
-    if any(sum(b == block for b in rule.input_blocks.values()) > values[block] for block in rule.scale.sizes):
+    columns = {x: values[rule.branches[0].steps.get(x, "")] if rule.step(x) else 1 for x in rule.input_blocks}
+    if any(sum(columns[x] for x, b in rule.input_blocks.items() if b == block) > values[block] for block in rule.scale.sizes):
         return what, "not run: more inputs than N"
     assert isinstance(low.rule, LoweredUpdate)
     worst = 0.0
@@ -105,7 +107,9 @@ def _derived_step(
     for place in np.ndindex(*(sizes or [1])):
         at = {**places, **dict(zip(labels, place, strict=False))}
         for x, f in branch.F[name].items():
-            made[place] += evaluate(f, flat, at, NUMPY) * here[field_name("", x)][:, 0] / np.sqrt(n)
+            t, centred = rule.step(x), here[field_name("", x)]
+            for s in range(centred.shape[1]):
+                made[place] += evaluate(f, flat, {**at, t: s} if t else at, NUMPY) * centred[:, s] / np.sqrt(n)
         for push in branch.G[name]:
             made[place] += pushed(push, rule, here, flat, at) / n
     return made
@@ -147,15 +151,17 @@ def _law_deviation(
         centred = d.mean is None or name in branch.inputs  # the mean of an input is inserted where it is read
         m = np.zeros(size) if centred else np.ravel(tree_value(low.inline(d.mean), here, low))
         root = factorise(np.asarray(c, float))
-        samples[name] = (root @ rng.normal(size=(root.shape[1], count))) + m[:, None]
+        steps = values[branch.steps[name]] if name in branch.steps else 1
+        samples[name] = [(root @ rng.normal(size=(root.shape[1], count))) + m[:, None] for _ in range(steps)]
     found = []
     for a, at in entries:
-        place = next(iter(at.values()), 0)
         if "." in a.args[0]:
             family, x = a.args[0].split(".")
-            found.append(rows(values, family, rule)[place] @ samples[x] / np.sqrt(values[rule.big]))
+            row, step = field_labels(a.args[1], rule.overlaps.families[family])
+            v = rows(values, family, rule)[at[row] if row else 0]
+            found.append(v @ samples[x][at[step] if step else 0] / np.sqrt(values[rule.big]))
         else:
-            found.append(samples[a.args[0]][place])
+            found.append(samples[a.args[0]][0][next(iter(at.values()), 0)])
     data = np.array(found).reshape(len(entries), count) - mean[:, None]
     sampled = data @ data.T / count
     scale = np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / count) + 1e-12
@@ -284,9 +290,13 @@ def _measured(body: Node, rules: list[Any], entries: Any, flat: Mapping[str, Any
     spread = 0.0
     for points, weights in rules:
         here = dict(flat)
-        for (a, _), row in zip(entries, points, strict=True):
-            here[a.args[0]] = [*here.get(a.args[0], []), row] if a.args[1] else row
-        here = {k: np.array(v) if isinstance(v, list) else v for k, v in here.items()}
+        for (a, labels), row in zip(entries, points, strict=True):
+            if not a.args[1]:
+                here[a.args[0]] = row
+                continue
+            if not any(labels.values()):
+                here[a.args[0]] = np.empty((*(int(flat[i.family]) for i in a.args[1]), len(row)))
+            here[a.args[0]][tuple(labels[i] for i in a.args[1])] = row
         sampled = np.broadcast_to(evaluate(body, here, at, NUMPY), weights.shape)
         found.append(float(weights @ sampled))
         spread = float(np.sqrt(weights @ (sampled - found[-1]) ** 2 / len(weights)))

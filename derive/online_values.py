@@ -24,12 +24,13 @@ Entries = list[tuple[Node, dict[Index, int]]]
 
 
 def random_values(low: Lowered, rule: FieldRule, rng: np.random.Generator) -> Values:
-    """Sizes, arrays and overlaps at a random state: N = 9, the first family of two vectors, the others of one."""
+    """Sizes, arrays and overlaps at a random state: N = 9, two vectors in the first family, one in the others, three steps."""
     sizes: dict[str, int] = {d: 9 - 2 * n for n, d in enumerate(rule.scale.sizes)}
     for d in rule.overlaps.families.values():
         if isinstance(d, str):
             sizes.setdefault(d, 2 if len(sizes) == len(rule.scale.sizes) else 1)
-    values: Values = {d: sizes.setdefault(d, 2) for d in low.dims}
+    steps = rule.branches[0].steps.values()
+    values: Values = {d: sizes.setdefault(d, 3 if d in steps else 2) for d in low.dims}
     for d in rule.scale.sizes:
         values.setdefault(d, sizes[d])
     values.setdefault(rule.big, sum(sizes[d] for d in rule.scale.shown.split(" + ")))
@@ -100,12 +101,15 @@ def draw_orthogonal(
     for block in rule.scale.sizes:
         members = [x for x in branch.inputs if rule.input_blocks[x] == block]
         n = values[block]
-        q, _ = np.linalg.qr(rng.normal(size=(n, max(1, len(members)))))
-        for c, x in enumerate(members):
-            centred = q[:, c : c + 1] * np.sqrt(n * evaluate(branch.inputs[x], flat, dict(places), NUMPY))
+        columns = [values[branch.steps[x]] if x in branch.steps else 1 for x in members]
+        q, _ = np.linalg.qr(rng.normal(size=(n, max(1, sum(columns)))))
+        for c, (x, count) in enumerate(zip(members, columns, strict=True)):
+            first = sum(columns[:c])
+            centred = q[:, first : first + count] * np.sqrt(n * evaluate(branch.inputs[x], flat, dict(places), NUMPY))
             for family, size in rule.overlaps.families.items():
                 if rule.overlaps.blocks.get(family, block) == block:
-                    lam = rows(values, family, rule) @ centred[:, 0] / np.sqrt(values[rule.big])
+                    lam = rows(values, family, rule) @ centred / np.sqrt(values[rule.big])
+                    lam = lam if x in branch.steps else lam[:, 0]
                     flat[field_name(family, x)] = lam if size != 1 else lam[0]
             mean = branch.reader.means.get(x)
             here[x] = centred if mean is None else centred + tree_value(mean, here, low)
@@ -123,9 +127,11 @@ def entries_of(rule: FieldRule, branch: Branch, flat: Mapping[str, Any]) -> Entr
     for x in branch.inputs:
         for family, size in rule.overlaps.families.items():
             if rule.overlaps.blocks.get(family, rule.input_blocks[x]) == rule.input_blocks[x]:
-                label = Index("e" + family, size) if isinstance(size, str) else None
-                count = int(flat[size]) if label else 1
-                out += [(rule.field(family, x, label), {label: p} if label else {}) for p in range(count)]
+                labels = [Index("e" + family, size)] if isinstance(size, str) else []
+                name = field_name(family, x)
+                labels += [Index("s" + x, branch.steps[x])] if x in branch.steps else []
+                sizes = [int(flat[i.family]) for i in labels]
+                out += [(arr(name, *labels), dict(zip(labels, at, strict=True))) for at in np.ndindex(*sizes)]
     for z, noise in branch.noises.items():
         label = Index("e" + z, noise.labels[0].family) if noise.labels else None
         count = int(flat[label.family]) if label else 1

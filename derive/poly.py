@@ -73,16 +73,20 @@ class Poly:
         Nonzero coefficients.
     """
 
-    __slots__ = ("_hash", "shape", "terms")
+    __slots__ = ("_hash", "_order", "_text", "shape", "terms")
 
     def __init__(self, shape: tuple[Size, Size] | None, terms: Mapping[Key, Fraction]):
         self.shape = shape
         self.terms = {k: c for k, c in terms.items() if c}
         self._hash: int | None = None
+        self._order: tuple[Key, ...] | None = None
+        self._text: str | None = None
 
     def items(self) -> Iterator[tuple[Key, Fraction]]:
         """Monomials in a fixed order."""
-        for key in sorted(self.terms, key=key_order):
+        if self._order is None:
+            self._order = tuple(sorted(self.terms, key=key_order))
+        for key in self._order:
             yield key, self.terms[key]
 
     def __eq__(self, other: object) -> bool:
@@ -253,6 +257,12 @@ def text(p: Poly) -> str:
     >>> text(atom(A) * atom(A).T - identity("n").scale(2))
     "A*A' - 2*I"
     """
+    if p._text is None:
+        p._text = _written(p)
+    return p._text
+
+
+def _written(p: Poly) -> str:
     parts = [_term_text(key, c) for key, c in p.items()]
     if not parts:
         return "0"

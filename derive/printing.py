@@ -25,6 +25,7 @@ from derive.printing_closed import antiderivative, domain_text, sympy_latex, sym
 from derive.printing_node import array_name, node_latex, node_text
 from derive.printing_poly import poly_tree
 from derive.printing_short import Short, shorten
+from derive.printing_solutions import name_solutions
 from derive.system import Assumption, Block, ClosedForm, ConservedQuantity, Expression, Flow, Reduction, Step
 
 FORMATS = ("text", "latex", "markdown", "json")
@@ -36,7 +37,7 @@ def describe(obj: Any, format: str = "text") -> str:
 
     Parameters
     ----------
-    obj : Model, Flow, Reduction, ClosedForm, ConservedQuantity or Derivation
+    obj : Model, Flow, Reduction, ClosedForm, ConservedQuantity, FixedPoints, LearningTimes or Derivation
     format : str
         "text", "latex", "markdown" or "json".
 
@@ -51,6 +52,8 @@ def describe(obj: Any, format: str = "text") -> str:
 
     if isinstance(obj, Derivation):
         return _derivation(obj, format)
+    if hasattr(obj, "as_document"):  # results that bring their own document: fixed points, learning times
+        return json.dumps(obj.as_data(), indent=2) if format == "json" else _render(obj.as_document(), format)
     if not isinstance(obj, Flow | Reduction | ClosedForm | ConservedQuantity):
         from derive.describe_model import describe_model
 
@@ -83,7 +86,7 @@ def flow_sections(flow: Flow) -> tuple[Section, ...]:
     """Equations, observables, symbols, assumptions and steps of a flow."""
     return (
         *equation_sections(flow),
-        Section(heading="observables", lines=tuple(_equation(n, (), e) for n, e in flow.observables.items())),
+        Section(heading="observables", lines=_observed(flow)),
         Section(heading="symbols", lines=tuple(_symbol_line(b) for b in (*flow.state, *flow.parameters))),
         Section(heading="assumptions", lines=assumption_lines(flow.assumptions)),
         Section(heading="derivation", lines=step_lines(flow.steps)),
@@ -94,11 +97,20 @@ def equation_sections(flow: Flow, word: str = "") -> tuple[Section, Section]:
     """The equations, and the definitions of the names that shorten the long ones (none if there is no long one)."""
     long = {n: e for n, e in flow.rhs.items() if isinstance(e, Node) and len(node_text(e)) > LONG}
     short, names = shorten(long, tuple(sorted({*flow.symbols, *(b.name for b in (*flow.state, *flow.parameters))})))
-    shown = flow.replace(rhs={**flow.rhs, **short}) if names else flow
+    shown, solved = name_solutions(flow)
+    shown = shown.replace(rhs={**flow.rhs, **short}) if names else shown
     return (
         Section(heading=f"{word}equations (time {flow.time})", lines=tuple(rate_line(shown, block) for block in flow.state)),
-        Section(heading="where", lines=tuple(_definition(s) for s in names)),
+        Section(heading="where", lines=(*(_definition(s) for s in names), *(_vanishing(p) for p in solved.values()))),
     )
+
+
+def _vanishing(p: Poly) -> Line:
+    return Line(text=f"0 = {expression_text(p)}", latex=f"0 = {expression_latex(p)}")
+
+
+def _observed(flow: Flow) -> tuple[Line, ...]:
+    return tuple(_equation(n, (), e) for n, e in name_solutions(flow)[0].observables.items())
 
 
 def _definition(short: Short) -> Line:
@@ -117,7 +129,7 @@ def reduction_sections(red: Reduction) -> tuple[Section, ...]:
     return (
         Section(heading=f"on the manifold ({red.proof})", lines=ansatz),
         *equation_sections(red.system),
-        Section(heading="observables", lines=tuple(_equation(n, (), e) for n, e in red.system.observables.items())),
+        Section(heading="observables", lines=_observed(red.system)),
         Section(heading="assumptions", lines=assumption_lines(_merged(red.assumptions, red.system.assumptions))),
         Section(heading="derivation", lines=step_lines(_merged(red.steps, red.system.steps))),
     )

@@ -26,6 +26,12 @@ def _ordered(terms: list[Any]) -> list[Any]:
 
 
 class _Text(StrPrinter):
+    def _print_OneMatrix(self, expr: Any) -> str:
+        return f"ones({', '.join(self._print(n) for n in expr.args)})"
+
+    def _print_HadamardProduct(self, expr: Any) -> str:
+        return f"had({', '.join(self._print(a) for a in expr.args)})"
+
     def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
         return _ordered(super()._as_ordered_terms(expr, order))
 

@@ -86,6 +86,10 @@ def _show(node: Node, names: Names, tex: bool) -> tuple[str, int]:
         return (rf"\delta_{{{i}{j}}}" if tex else f"delta[{i},{j}]"), ATOM
     if node.op == "sum":
         return _total(node, names, tex)
+    if node.op == "fun" and node.args[0] == "power":
+        base, exponent = _tight(node.args[1], names, ATOM, tex), _show(node.args[2], names, tex)[0]
+        plain = node.args[2].op in ("arr", "const")
+        return (f"{base}^{{{exponent}}}" if tex else f"{base}**{exponent}" if plain else f"{base}**({exponent})"), PRODUCT
     if node.op == "fun":
         inner = ", ".join(_show(a, names, tex)[0] for a in node.args[1:])
         word = FUNCTIONS.get(node.args[0], rf"\operatorname{{{node.args[0].replace('_', ' ')}}}") if tex else node.args[0]

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from derive.diagonals import diagonal_of
 from derive.poly import Poly
 from derive.tree import Tree
-from derive.words import Elem, Had, Inverse, Key, Letter, Word
+from derive.words import PI, Elem, Had, Inverse, Key, Letter, Solution, Word
 
 Term = tuple[Key, Fraction]
 
@@ -93,7 +94,7 @@ def _pull_scalars(terms: list[Term]) -> tuple[Fraction, list[Tree], list[Term]]:
     for key, c in terms:
         left = tuple((n, e - common.get(n, 0)) for n, e in key.params if e != common.get(n, 0))
         rest.append((Key(left, key.traces, key.word), c / scale))
-    return scale, [_power(name, e) for name, e in common.items() if e], rest
+    return scale, [_power(_radical(name), e) for name, e in common.items() if e], rest
 
 
 def _group(terms: list[Term], rows: object) -> Tree:
@@ -124,15 +125,21 @@ def _common(words: list[Word]) -> int:
 
 def _term(key: Key, c: Fraction, word: Word | None, rows: object) -> Tree:
     scalars = [_power(_radical(name), e) for name, e in key.params]
-    scalars += [_power(("trace", word_tree(w)), e) for w, e in key.traces]
+    scalars += [_power(_trace(w), e) for w, e in key.traces]
     if word is None:
         return _scaled(c, scalars, None)
     return _scaled(c, scalars, word_tree(word) if word else ("eye", rows))
 
 
+def _trace(word: Word) -> Tree:
+    """A trace; a function of a number is no matrix."""
+    comp = word[0].atom.comp if len(word) == 1 else None
+    return letter_tree(word[0]) if isinstance(comp, Elem) and comp.argument.shape is None else ("trace", word_tree(word))
+
+
 def _radical(name: str) -> Tree:
-    """Integers under a root are stored as digit strings."""
-    return int(name) if name.isdigit() else name
+    """Integers under a root are stored as digit strings, pi under a name of its own."""
+    return ("pi",) if name == PI else int(name) if name.isdigit() else name
 
 
 def word_tree(word: Word) -> Tree:
@@ -147,10 +154,14 @@ def letter_tree(x: Letter) -> Tree:
     comp = x.atom.comp
     if isinstance(comp, Elem):
         inside = ("map", comp.function + "'" * comp.order, poly_tree(comp.argument))
+    elif isinstance(comp, Had) and (column := diagonal_of(x)) is not None:
+        return ("diag", poly_tree(column))
     elif isinstance(comp, Had):
         inside = ("had", *(poly_tree(f) for f in comp.factors))
     elif isinstance(comp, Inverse):
         inside = ("inv", poly_tree(comp.argument))
+    elif isinstance(comp, Solution):
+        inside = ("root", poly_tree(comp.equation))
     elif x.atom.name.startswith("ones["):
         inside = ("ones", x.atom.rows, x.atom.cols)
     return ("T", inside) if x.t else inside

@@ -51,13 +51,22 @@ def phases(model: Model) -> tuple[Model, ...]:
     made = [item for item in model.protocol if isinstance(item, Phase)]
     if not made:
         raise InvalidSpec(f"{model.name} has no phases; write protocol=(Phase(10, bind={{...}}), ...)")
-    return tuple(_phase(model, item, number) for number, item in enumerate(made, start=1))
+    return tuple(phase_model(model, item, number) for number, item in enumerate(made, start=1))
 
 
-def _phase(model: Model, phase: Phase, number: int) -> Model:
+def phase_model(model: Model, phase: Phase, number: int, *, keep: tuple[str, ...] = ()) -> Model:
+    """The model of one phase; symbols in ``keep`` stay given although the phase binds them, for a run that sets them.
+
+    Raises
+    ------
+    UnsupportedNode
+        If a binding that is not kept depends on time.
+    """
     values: dict[Any, Any] = {}
     laws = []
     for s, value in (phase.bind or {}).items():
+        if s.name in keep:
+            continue
         if is_law(value):
             laws.append(value)
         else:
@@ -78,6 +87,7 @@ def _phase(model: Model, phase: Phase, number: int) -> Model:
 def _used(model: Model, given: tuple[Any, ...], bound: tuple[Any, ...]) -> tuple[Any, ...]:
     """The given symbols that this phase uses: one may stand in the bindings of other phases only."""
     found = {n for where, tree in expressions(model.lowered) if where != "protocol" for n in names(tree)}
+    found |= {moment for draw in model.lowered.draws if draw.opens for _, moment in draw.moments}  # averages of bound data
     for value in bound:
         found |= {str(getattr(s, "name", s)) for s in _symbols(value)}
     return tuple(s for s in given if s.name in found)
@@ -93,4 +103,4 @@ def _symbols(value: Any) -> tuple[Any, ...]:
     return tuple(value.free_symbols) if isinstance(value, sp.Basic) else ()
 
 
-__all__ = ["phases"]
+__all__ = ["phase_model", "phases"]

@@ -18,11 +18,13 @@ from derive.composite import atoms, mentions, parameters
 from derive.convert import to_poly
 from derive.errors import InvalidSpec
 from derive.evaluate import evaluate
+from derive.gram import reduce_gram
 from derive.lower import Collector
-from derive.manifold import Proposal, on_manifold, prove
-from derive.poly import Poly
-from derive.riccati import reduce_gram, reduce_riccati
+from derive.manifold import Proposal, on_manifold, prove, without_zeros
+from derive.poly import Poly, atom
+from derive.riccati import reduce_riccati
 from derive.system import Block, Flow, Reduction, Step
+from derive.words import Atom, is_ones
 
 Ansatz = Modes | Balanced | LambdaBalanced | Gram | Manifold
 
@@ -137,7 +139,7 @@ def _reduce_words(flow: Flow, ansatz: Manifold) -> Reduction:
     observables = {n: on_manifold(p, proposal) for n, p in flow.observables.items() if isinstance(p, Poly)}
     own = {z.name for z in proposal.coordinates}
     exprs = [*rates.values(), *observables.values()]
-    letters = {a.name: a for p in exprs for a in atoms(p) if a.name not in own}
+    letters = {a.name: a for p in exprs for a in atoms(p) if a.name not in own and not is_ones(a)}
     scalars = sorted({n for p in exprs for n in parameters(p)} - own)
     known = {b.name: b for b in flow.parameters}
     blocks = [
@@ -224,12 +226,39 @@ def read_manifold(flow: Flow, ansatz: Manifold) -> Proposal:
             raise InvalidSpec(f"Manifold: the coordinate {z.name} has the name of a symbol of {flow.name}; choose another name")
         if not any(mentions(p, z.name) for p in lift.values()):
             raise InvalidSpec(f"Manifold: the coordinate {z.name} occurs in no state; drop it from the coordinates")
+    for (part, name), p in made.items():  # r'W b has one entry: a way to read off a number
+        if part == "solve_for" and p.shape == (1, 1) and reader.shapes.get(name) == ():
+            made[part, name] = p.trace()
+    data = {n: p for (part, n), p in made.items() if part == "data"}
+    for name in sorted(given & {name_of(k) for k in ansatz.tags} - set(data)):  # what is said of an array holds in the flow too
+        if shape := reader.shapes.get(name):
+            data[name] = atom(Atom(name, shape[0], shape[1], tags[name]))
+    pairs = _orthogonal(ansatz, reader)
     return Proposal(
         lift=lift,
-        data={n: p for (part, n), p in made.items() if part == "data"},
+        data={n: without_zeros(p, pairs) for n, p in data.items()},
         coordinates=coordinates,
         solve_for={n: p for (part, n), p in made.items() if part == "solve_for"},
+        orthogonal=pairs,
     )
+
+
+def _orthogonal(ansatz: Manifold, reader: Collector) -> tuple[tuple[str, str], ...]:
+    """Names of the orthogonal pairs; both arrays must occur."""
+    for pair in ansatz.orthogonal:
+        for symbol in pair:
+            if isinstance(symbol, sp.MatrixSymbol) and symbol.name not in reader.shapes:
+                raise InvalidSpec(f"Manifold: {symbol} is named orthogonal, but occurs in no expression; drop it or use it")
+    return tuple((a.name, _letter_name(b, reader)) for a, b in ansatz.orthogonal)
+
+
+def _letter_name(symbol: Any, reader: Collector) -> str:
+    """Name of the letter that stands for an array, or for a function of one."""
+    if isinstance(symbol, sp.MatrixSymbol):
+        return str(symbol.name)
+    ((key, _),) = to_poly(reader.lower(symbol, "Manifold, orthogonal"), reader.shapes).items()
+    assert key.word is not None
+    return key.word[0].atom.name
 
 
 def _symbols(ansatz: Manifold) -> dict[str, sp.Basic]:

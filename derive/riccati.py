@@ -6,7 +6,7 @@ With  W2'W2 - W1 W1' = lam I  and  Q = (W1'; W2)  the flow may have the form
 
 Both blocks of Q' are written in words, the rule W2'W2 -> W1 W1' + lam I is applied, and f, m are the solution of linear
 equations, one for each word: a null space over the rational functions of lam and the parameters. No solution: no Riccati form.
-`reduce_gram` then follows  M = Q Q',  M' = m (F M + M F - M^2), because Q -> Q O changes nothing.
+`derive.gram` then follows  M = Q Q',  M' = m (F M + M F - M^2), because Q -> Q O changes nothing.
 Imported by `derive.reduction`.
 """
 
@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.aligned import find_chain
-from derive.ansatz import Gram, LambdaBalanced, Modes, name_of
+from derive.aligned import Chain, find_chain
+from derive.ansatz import LambdaBalanced, Modes, name_of
 from derive.calculus import ddt, substitute
-from derive.composite import atoms, mentions, parameters
+from derive.composite import atoms, parameters
+from derive.counter_examples import balanced_point
 from derive.errors import CheckFailed, NotInvariant, UnsupportedNode
 from derive.evaluate import evaluate
 from derive.nullspace import null_vectors
 from derive.poly import Poly, atom, identity, monomial, product, text, zero
-from derive.riccati_value import balanced_blocks, square_root
+from derive.riccati_value import balanced_blocks
 from derive.system import Assumption, Block, Flow, Reduction, Step
 from derive.word_space import as_coefficient
 from derive.words import Atom, Key, Letter
@@ -100,10 +101,13 @@ def riccati_form(flow: Flow, lam: sp.Expr) -> RiccatiForm:
     left, right = Letter(second, True), Letter(second, False)
     drift = rewrite(ddt(w2.T * w2 - w1 * w1.T, flow), left, right, rule)
     if drift:
+        size, point = _point(flow, lam, chain)
         raise NotInvariant(
             f"{flow.name}: {second.name}'*{second.name} - {first.name}*{first.name}' changes at the rate {text(drift)[:160]}, "
             "so no balance lasts; give both layers one time constant",
             leftover=drift,
+            point=point,
+            size=size,
         )
     targets = tuple(substitute(p, white) for p in (_poly(flow, first).T, _poly(flow, second)))
     nothing = tuple(zero(p.shape) for p in targets)
@@ -119,10 +123,10 @@ def riccati_form(flow: Flow, lam: sp.Expr) -> RiccatiForm:
     columns = [_column(pair, left, right, rule) for pair in candidates]
     vectors = [v for v in null_vectors(columns) if v[0] != 0]
     if len(vectors) != 1:
-        raise _refused(flow, lam, first, second)
+        raise _refused(flow, lam, chain, targets, _unmet(targets, candidates[1:], left, right, rule))
     f11, f12, f21, f22, cube = (sp.cancel(-v / vectors[0][0]) for v in vectors[0][1:])
     if cube == 0 or sp.cancel(f12 - f21) != 0:
-        raise _refused(flow, lam, first, second)
+        raise _refused(flow, lam, chain, targets, targets[0])
     m = sp.cancel(-2 * cube)
 
     def scaled(f: sp.Expr, p: Poly) -> Poly:
@@ -154,12 +158,33 @@ def _column(pair: tuple[Poly, ...], left: Letter, right: Letter, rule: Poly) -> 
     return out
 
 
-def _refused(flow: Flow, lam: sp.Expr, first: Atom, second: Atom) -> NotInvariant:
-    a, b = first.name, second.name
+def _unmet(targets: tuple[Poly, ...], known: list[tuple[Poly, ...]], left: Letter, right: Letter, rule: Poly) -> Poly:
+    """The words of the equations of Q that no term of the Riccati form has; the first equation if there are none."""
+    for block, p in enumerate(targets):
+        words = {(k.traces, k.word) for pair in known for k in rewrite(pair[block], left, right, rule).terms}
+        rest = {k: c for k, c in rewrite(p, left, right, rule).terms.items() if (k.traces, k.word) not in words}
+        if rest:
+            return Poly(p.shape, rest)
+    return targets[0]
+
+
+def _refused(flow: Flow, lam: sp.Expr, chain: Chain, targets: tuple[Poly, ...], leftover: Poly) -> NotInvariant:
+    a, b = (w.name for w in chain.weights)
+    _, point = _point(flow, lam, chain)
+    size = np.linalg.norm(evaluate(leftover, point)) / sum(np.linalg.norm(evaluate(p, point)) for p in targets)
     return NotInvariant(
-        f"{flow.name} has no form Q' = m (F Q - Q Q'Q/2) for Q = ({a}'; {b}) under {b}'*{b} = {a}*{a}' + {lam} I: the words of "
-        "its equations cannot be met by any F and m. Integrate the full flow, or reduce it with Modes()"
+        f"{flow.name} has no form Q' = m (F Q - Q Q'Q/2) for Q = ({a}'; {b}) under {b}'*{b} = {a}*{a}' + {lam} I: no F and m "
+        f"meet the words {text(leftover)[:160]}. Integrate the full flow, or reduce it with Modes()",
+        leftover=leftover,
+        point=point,
+        size=float(size),
     )
+
+
+def _point(flow: Flow, lam: sp.Expr, chain: Chain) -> tuple[float, dict[str, Any]]:
+    """A balanced point, with white inputs, and the relative drift of the balance there."""
+    first, second = (Atom(b.name, b.shape[0], b.shape[1], b.tags) for b in chain.weights)
+    return balanced_point(flow, first, second, lam, white=() if chain.inner is None else (chain.inner.name,))
 
 
 def reduce_riccati(flow: Flow, ansatz: LambdaBalanced) -> Reduction:
@@ -311,81 +336,3 @@ def _check(made: Reduction, form: RiccatiForm, lam: sp.Expr) -> None:
 
 def _pair(form: RiccatiForm) -> tuple[tuple[str, Atom], tuple[str, Atom]]:
     return (form.first.name, form.first), (form.second.name, form.second)
-
-
-# M = Q Q' --------------------------------------------------------------------------------------------------------------------
-
-
-def reduce_gram(flow: Flow, ansatz: Gram) -> Reduction:
-    """The flow of one matrix Q followed through M = Q Q'.
-
-    Raises
-    ------
-    UnsupportedNode
-        If the flow has more than one state, or is not at matrix level.
-    NotInvariant
-        If Q remains in the equation of M.
-    """
-    if flow.level != "matrix" or len(flow.state) != 1 or len(flow.state[0].shape) != 2:
-        raise UnsupportedNode(f"Gram: {flow.name} is no flow of one matrix; reduce it first, for instance with LambdaBalanced")
-    b = flow.state[0]
-    q = Atom(b.name, b.shape[0], b.shape[1], b.tags)
-    taken = {x.name for x in (*flow.state, *flow.parameters)} | {
-        str(n) for x in (*flow.state, *flow.parameters) for n in x.shape
-    }
-    name = _fresh(ansatz.name, taken)
-    m = Atom(name, q.rows, q.rows, ("sym",))
-
-    def closed(p: Poly) -> Poly:
-        return rewrite(p, Letter(q, False), Letter(q, True), atom(m))
-
-    rate = closed(ddt(atom(q) * atom(q).T, flow))
-    if mentions(rate, q.name):
-        raise NotInvariant(
-            f"{flow.name} is not closed in {name} = {q.name}*{q.name}': {text(rate)[:160]} remains, so {q.name} matters beyond "
-            f"its Gram matrix; keep {q.name}",
-            leftover=rate,
-        )
-    step = Step(
-        title="Gram matrix",
-        detail=f"{name} = {q.name}*{q.name}'",
-        check=f"every word of its rate holds {q.name} only as {q.name}*{q.name}'",
-    )
-    note = Assumption(
-        text=f"below full rank the equation of {name} is unstable against rounding",
-        remedy=f"integrate {q.name}, or evaluate the closed form, which goes through {q.name}",
-    )
-    used = {a.name for a in atoms(rate)} | set(parameters(rate))
-    system = Flow(
-        name=f"{flow.name}_gram",
-        state=(Block(name=name, shape=(q.rows, q.rows), tags=("sym",), meaning=f"{q.name}*{q.name}'"),),
-        rhs={name: rate},
-        parameters=tuple(p for p in flow.parameters if p.name in used),
-        time=flow.time,
-        assumptions=(*flow.assumptions, note),
-        steps=(*flow.steps, step),
-        symbols=flow.symbols,
-        source=flow,
-    )
-    kept = [p.name for p in system.parameters]
-
-    def parameters_from(values: Mapping[Any, Any]) -> dict[str, Any]:
-        return {name_of(k): v for k, v in values.items() if name_of(k) in kept}
-
-    def lift_state(values: Mapping[Any, Any], reduced_state: Mapping[Any, Any], seed: int = 0) -> dict[str, Any]:
-        return {q.name: square_root({name_of(k): v for k, v in reduced_state.items()}[name])}
-
-    def project_state(values: Mapping[Any, Any], full_state: Mapping[Any, Any]) -> dict[str, Any]:
-        full = np.asarray({name_of(k): v for k, v in full_state.items()}[q.name], dtype=float)
-        return {name: full @ np.swapaxes(full, -1, -2)}
-
-    return Reduction(
-        full=flow,
-        system=system,
-        lift={},
-        assumptions=(note,),
-        steps=(step,),
-        parameters_from=parameters_from,
-        lift_state=lift_state,
-        project_state=project_state,
-    )

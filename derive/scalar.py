@@ -23,6 +23,7 @@ from derive.errors import UnsupportedNode
 from derive.indexed import Index, Node, add, arr, const, fun, mul, power, substitute
 from derive.poly import Poly, text
 from derive.system import Flow
+from derive.words import PI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,9 @@ def _from_poly(flow: Flow, p: Poly, found: dict[str, tuple[Index, ...]]) -> sp.E
         for name, e in key.params:
             if name.isdigit():
                 factors.append(sp.Integer(int(name)) ** sp.Rational(e.numerator, e.denominator))
+                continue
+            if name == PI:
+                factors.append(sp.pi ** sp.Rational(e.numerator, e.denominator))
                 continue
             found[name] = ()
             factors.append(symbol(flow, name) ** sp.Rational(e.numerator, e.denominator))

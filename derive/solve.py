@@ -1,8 +1,9 @@
 """`closed_form`: solutions of scalar systems, proposed by shape and accepted only after verification.
 
 Order: equations that stand alone are recognised by their powers (affine, single power, Bernoulli and logistic, Riccati, two
-powers: implicit), or by a root of a quadratic (`derive.closed_root`); one symmetric matrix by the words of a Riccati equation
-(`derive.closed_riccati`); two coupled equations by a conserved quadratic form that splits into lines (`derive.closed_pair`).
+powers: implicit), or by a root of a quadratic (`derive.closed_root`); one matrix as linear up to a common factor
+(`derive.closed_linear`), or if symmetric by the words of a Riccati equation (`derive.closed_riccati`); two coupled equations by
+a conserved quadratic form that splits into lines (`derive.closed_pair`).
 Every proposal is substituted back with 60 digits (`derive.closed_check`); nothing else is returned.
 Imported by users and by numerics.
 """
@@ -21,6 +22,7 @@ from derive import symbols
 from derive.closed_check import check_explicit, check_implicit
 from derive.closed_explicit import Solved
 from derive.closed_implicit import two_powers
+from derive.closed_linear import linear_flow
 from derive.closed_pair import Pair, solve_pair
 from derive.closed_riccati import matrix_riccati
 from derive.closed_root import root_times_affine
@@ -65,7 +67,7 @@ def closed_form(system: Flow | Reduction, given: Sequence[ConservedQuantity] = (
     """
     flow = system.system if isinstance(system, Reduction) else system
     if flow.level == "matrix" and any(b.shape for b in flow.state):
-        return matrix_riccati(flow)
+        return linear_flow(flow) or matrix_riccati(flow)
     try:
         scalar = to_scalar(flow)
     except UnsupportedNode as error:

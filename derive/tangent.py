@@ -39,11 +39,15 @@ def draw_point(
         if a.name in values or a.comp is not None:
             continue
         rows, cols = (sizes[s] if isinstance(s, str) else s for s in (a.rows, a.cols))
-        partner = next((y for x, y in pairs if x == a.name and y in found), None)
-        if partner is not None:
-            more = sizes[found[partner].cols]
-            q = np.linalg.qr(rng.normal(size=(rows, cols + more)))[0]
-            values[a.name], values[partner] = q[:, :cols], q[:, cols:]
+        group = _connected(a.name, pairs, found)
+        if len(group) > 1:
+            widths = [sizes[w] if isinstance(w, str) else w for w in (found[n].cols for n in group)]
+            q = np.linalg.qr(rng.normal(size=(rows, sum(widths))))[0]
+            values |= dict(zip(group, np.split(q, np.cumsum(widths)[:-1], axis=1), strict=True))
+        elif (a.name, f"abs({a.name})") in pairs and cols == 1 and rows > 1:
+            half = rng.normal(size=(rows // 2, 1))
+            x = np.concatenate([half, -half, np.zeros((rows % 2, 1))])
+            values[a.name] = x / np.linalg.norm(x) if "orth" in a.tags else x
         elif "orth" in a.tags:
             values[a.name] = np.linalg.qr(rng.normal(size=(rows, cols)))[0]
         elif "diag" in a.tags:
@@ -54,6 +58,14 @@ def draw_point(
     for name in sorted({n for p in exprs for n in parameters(p)} - set(sizes)):
         values.setdefault(name, rng.uniform(0.5, 1.5))
     return values, sizes
+
+
+def _connected(name: str, pairs: Sequence[tuple[str, str]], found: Mapping[str, Atom]) -> list[str]:
+    """The array and all those that a chain of pairs ties to it; they are drawn orthogonal to each other."""
+    group = [name]
+    for known in group:
+        group += [n for pair in pairs if known in pair for n in pair if n in found and n not in group]
+    return group
 
 
 def _sizes(letters: Sequence[Atom]) -> dict[str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.laws import Choice, Moments, Normal
+from derive.laws import Choice, Moments, Normal, symbols_of
 from derive.model import Model, with_values
 from derive.nodes import as_expression
 from derive.rules import Rate, Update
@@ -63,6 +63,7 @@ def bind(model: Model, arrays: Mapping[str, Any]) -> Model:
             continue
         rows = {s.name: _read(model, s.name, arrays) for s in law.symbols}
         count = _count(rows)
+        _check_parity(law, rows)
         made: list[str] = [_free(taken, "P")]
         size = sp.Symbol(made[0], integer=True, positive=True)
         made.append(_free([*taken, *made], "item"))
@@ -145,6 +146,23 @@ def _count(rows: Mapping[str, np.ndarray[Any, Any]]) -> int:
                 f"bind: {first} has {a.shape[0]} samples, {name} has {b.shape[0]}; rows are samples, both need the same number"
             )
     return int(a.shape[0])
+
+
+def _check_parity(law: Moments, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Data of a law whose symmetry is asserted must have it: with each item also its mirror image."""
+    if not law.odd and not law.even:
+        return
+    even = [s.name for s in symbols_of(law.even, "Moments: even")]
+    table = np.concatenate([rows[s.name] for s in law.symbols], axis=1)
+    signs = np.concatenate([np.full(rows[s.name].shape[1], 1.0 if s.name in even else -1.0) for s in law.symbols])
+    mirrored = table * signs + 0.0
+    first, second = (a[np.lexsort(a.T[::-1])] for a in (table + 0.0, mirrored))
+    if not np.allclose(first, second, rtol=1e-9, atol=1e-9 * float(np.abs(table).max())):
+        odd = ", ".join(s.name for s in law.symbols if s.name not in even)
+        raise InvalidSpec(
+            f"bind: the law says that {odd} may change sign, but these data have items without a mirror image; append them, "
+            "for instance x=np.concatenate([X, -X]), or drop odd= and even= from Moments(...)"
+        )
 
 
 def _sizes(model: Model, name: str, rows: np.ndarray[Any, Any], values: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import sympy as sp
 
 from derive.calculus import ddt
+from derive.composite import hadamard
 from derive.errors import BudgetExceeded
 from derive.poly import Poly, atom, constant, param, zero
 from derive.system import Block, Flow
@@ -28,6 +29,8 @@ def state_poly(b: Block) -> Poly:
 
 def candidates(flow: Flow) -> list[list[Poly]]:
     """All state words of length <= 2 by open shape, then the scalars of degree <= 2.
+
+    A flow with elementwise functions or products also gets the elementwise products of two states.
 
     Raises
     ------
@@ -52,6 +55,11 @@ def candidates(flow: Flow) -> list[list[Poly]]:
         if w.shape == (1, 1) or (w.shape[::-1] in open_words and w.shape[0] != w.shape[1]):
             continue
         open_words.setdefault(w.shape, []).append(w)
+    if any(composites(p) for p in flow.rhs.values() if isinstance(p, Poly)):
+        for a, b in itertools.combinations_with_replacement(matrices, 2):
+            if a.shape == b.shape and a.shape is not None:
+                shape = a.shape if a.shape[::-1] not in open_words or a.shape[0] == a.shape[1] else a.shape[::-1]
+                open_words.setdefault(shape, []).append(hadamard(a, b) if shape == a.shape else hadamard(a, b).T)
     numbers += scalars + [a * b for a, b in itertools.combinations_with_replacement(scalars, 2)]
     spaces = [*open_words.values(), list(dict.fromkeys(numbers))]
     for space in spaces:
@@ -60,6 +68,13 @@ def candidates(flow: Flow) -> list[list[Poly]]:
                 f"{flow.name}: {len(space)} candidate words of one shape exceed {CAP}; pass the words to combine as basis=..."
             )
     return spaces
+
+
+def composites(p: Poly) -> bool:
+    """Are there elementwise functions, elementwise products or inverses in an expression?"""
+    return any(
+        x.atom.comp is not None for key in p.terms for word in (key.word or (), *(w for w, _ in key.traces)) for x in word
+    )
 
 
 def columns(flow: Flow, exprs: Sequence[Poly]) -> list[dict[Key, sp.Expr]]:

@@ -7,7 +7,8 @@ A word is a product of letters, a letter an atom or its transpose. Every word is
 3. a word is cut where a size is 1: scalars leave an open word, a trace splits into inner products;
 4. a trace is the smallest of its rotations and of the rotations of its reversed transpose.
 
-Composite atoms (elementwise functions, Hadamard products, inverses) carry Polys, so no second expression tree is needed.
+Composite atoms (elementwise functions, Hadamard products, inverses, solutions of linear equations) carry Polys, so no second
+expression tree is needed.
 The only constant atoms are columns of ones: a matrix of ones is a product of two.
 Imported by `derive.poly` and by passes that look inside words. Imports nothing of the project.
 """
@@ -49,6 +50,18 @@ class Inverse:
     argument: Poly
 
 
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The matrix X at which an expression linear in X vanishes; ``unknown`` is the name of X in it, and bound there."""
+
+    unknown: str
+    equation: Poly
+
+
+#: What a composite atom may be made of.
+Composite: TypeAlias = Elem | Had | Inverse | Solution
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Atom:
     """A named matrix: sizes, tags among ``sym diag orth square``, and for composites what it is made of."""
@@ -57,7 +70,7 @@ class Atom:
     rows: Size
     cols: Size
     tags: tuple[str, ...] = ()
-    comp: Elem | Had | Inverse | None = None
+    comp: Composite | None = None
 
     @property
     def symmetric(self) -> bool:
@@ -93,6 +106,9 @@ class Letter(NamedTuple):
 
 
 Word: TypeAlias = tuple[Letter, ...]
+#: The name of the number pi among the parameters of a monomial; no user symbol can have it.
+PI = "π"
+
 Params: TypeAlias = tuple[tuple[str, Fraction], ...]
 Traces: TypeAlias = tuple[tuple[Word, Fraction], ...]
 

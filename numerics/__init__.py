@@ -18,8 +18,11 @@ from typing import Any
 #: Public name -> module that defines it.
 _HOME = {
     "integrate": "integrate", "Trajectory": "trajectory", "Status": "status", "IntegrationFailed": "status",
-    "simulate": "simulate", "SimulationResult": "simulate", "replicate": "simulate",
+    "follow": "protocol", "Schedule": "controls", "Switch": "trajectory",
+    "simulate": "simulate", "simulate_protocol": "simulate", "SimulationResult": "simulate", "replicate": "simulate",
     "validate": "validate", "verify": "verify", "Report": "report", "Check": "report",
+    "blame": "blame", "Blame": "blame", "Spot": "bursts",
+    "find_rest": "analysis", "spectrum_at": "analysis", "symmetric_plateau": "analysis", "largest_stable": "analysis",
     "figure": "plot", "plot_modes": "plot", "plot_overlaps": "plot", "progress_bar": "progress",
 }  # fmt: skip
 #: Modules that are public themselves.

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from derive.errors import InvalidSpec, ShapeMismatch
+from numerics.controls import drive, longest_step, refuse_arrays_over_time, sample, split_controls
 from numerics.progress import Progress, throttled
-from numerics.steppers import METHODS, Run, advance
+from numerics.sliding import advance_across
+from numerics.steppers import METHODS, Condition, Run, advance
 from numerics.tolerances import default_atol
 from numerics.trajectory import Array, Trajectory
 
@@ -25,10 +27,11 @@ from numerics.trajectory import Array, Trajectory
 def integrate(
     kernel: Any,
     y0: Mapping[Any, npt.ArrayLike],
-    params: Mapping[Any, npt.ArrayLike],
+    params: Mapping[Any, Any],
     t_span: tuple[float, float],
     t_eval: npt.ArrayLike | None = None,
     *,
+    until: Callable[[float, dict[str, Any]], float] | None = None,
     method: str = "auto",
     rtol: float = 1e-8,
     atol: float | None = None,
@@ -43,11 +46,13 @@ def integrate(
     kernel : Kernel
         From `codegen.compile`.
     y0, params : mapping symbol or name -> array
-        Initial state and parameters.
+        Initial state and parameters; a parameter may be a function of t, a SymPy expression in `derive.t`, or a `Schedule`.
     t_span : (t0, t1)
         t0 < t1.
     t_eval : (T,), optional
         Increasing times within ``t_span``; every accepted step if None.
+    until : callable(t, state by name) -> float, optional
+        The run ends at the first time at which it is >= 0 (``statistics["stopped"]``); that state is always recorded.
     method : {"auto", "DOP853", "RK45", "Radau", "BDF", "LSODA"}
         "auto" starts with DOP853 and goes over to Radau (BDF for many states) on evidence of stiffness.
     rtol : float
@@ -76,30 +81,53 @@ def integrate(
     span, times = _times(t_span, t_eval)
     _settings(method, rtol, atol, max_steps, time_limit)
     start = checked_arrays(y0, "initial value")
-    given = checked_arrays(params, "parameter")
-    layout = kernel.layout({**given, **start})
-    args = kernel.arguments({**params})
-    f = kernel.flat_rhs(layout, args)
+    fixed, moving = split_controls(params)
+    given = checked_arrays(fixed, "parameter")
+    refuse_arrays_over_time(kernel, given)
+    if moving:
+        bound = drive(kernel, lambda first: kernel.layout({**given, **first, **start}), fixed, moving, span[0])
+        layout, f = bound.layout, bound.rhs
+        observe: Callable[[float, Array], Any] | None = bound.observe
+    else:
+        layout = kernel.layout({**given, **start})
+        args = kernel.arguments({**fixed})
+        f = kernel.flat_rhs(layout, args)
+        observe = kernel.flat_observables(layout, args) if kernel.observable_names else None
     y = np.asarray(layout.pack(start), dtype=np.float64)
     _right_shape(f, span[0], y)
     tolerance = default_atol(f, span[0], y, rtol) if atol is None else np.full(y.shape, float(atol))
     clock = time.perf_counter()
-    run, evaluations = advance(
-        f, y, span, times, method=method, rtol=rtol, atol=tolerance,
-        max_steps=max_steps, time_limit=time_limit, progress=throttled(progress),
-    )  # fmt: skip
+    jumping: dict[str, Any] = {}
+    if getattr(kernel, "branch", None) is not None:
+        if moving or until is not None:
+            raise InvalidSpec(
+                f"{kernel.name} jumps at zeros of {kernel.jumps[0].state}: schedules and until= are not followed across jumps; "
+                "integrate phase by phase with numbers as parameters"
+            )
+        run, evaluations, jumping["changes"] = advance_across(
+            kernel, layout, given, y, span, times, method=method, rtol=rtol,
+            atol=None if atol is None else tolerance, max_steps=max_steps, time_limit=time_limit,
+        )  # fmt: skip
+    else:
+        longest, breaks = longest_step(moving, span[1] - span[0], method)
+        run, evaluations = advance(
+            f, y, span, times, method=method, rtol=rtol, atol=tolerance,
+            max_steps=max_steps, time_limit=time_limit, progress=throttled(progress),
+            max_step=longest, breaks=breaks, stop=_condition(until, layout),
+        )  # fmt: skip
     states = np.array(run.y).reshape(len(run.t), y.size)
     statistics = {
         "steps": run.steps, "evaluations": evaluations, "seconds": time.perf_counter() - clock, "method": run.method,
-        "rtol": rtol, "atol": float(tolerance.min()), "switched": run.switched,
+        "rtol": rtol, "atol": float(tolerance.min()), "switched": run.switched, "stopped": run.stopped, **jumping,
     }  # fmt: skip
+    courses = {n: np.array([sample(n, c, t, np.ndim(c(t))) for t in run.t]) for n, c in moving.items()}
     return Trajectory(
         t=np.array(run.t, dtype=np.float64),
         values=unpack_rows(layout, states),
         status=run.status,
         detail=_detail(run, layout, y.size),
-        observables=_observables(kernel, layout, args, run, states),
-        parameters=given,
+        observables=_observables(kernel.observable_names, observe, run, states),
+        parameters={**given, **courses},
         statistics=statistics,
         name=str(kernel.name),
     )
@@ -219,11 +247,19 @@ def component_name(layout: Any, size: int, component: int) -> str:
     return f"component {component}"
 
 
-def _observables(kernel: Any, layout: Any, args: tuple[Any, ...], run: Run, states: Array) -> dict[str, Array]:
-    names = kernel.observable_names
-    if not names:
+def _condition(until: Callable[[float, dict[str, Any]], float] | None, layout: Any) -> Condition | None:
+    if until is None:
+        return None
+    if not callable(until):
+        raise InvalidSpec(f"until: {type(until).__name__} is no function; write lambda t, state: state['u'] - 0.5")
+    return lambda t, y: float(until(t, layout.unpack(y)))
+
+
+def _observables(
+    names: tuple[str, ...], observe: Callable[[float, Array], Any] | None, run: Run, states: Array
+) -> dict[str, Array]:
+    if observe is None:
         return {}
-    observe = kernel.flat_observables(layout, args)
     with np.errstate(all="ignore"):
         rows = [observe(t, y) for t, y in zip(run.t, states, strict=True)]
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in names}

@@ -23,6 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 BANDS = ("deviation", "percentile")
 ALONE = "#222222"  # a curve that shares its panel with no other
 MOST_LINES = 8
+MOST_WORDS, LONGEST_WORDS = 8, 28  # switches of a protocol that are labelled, and letters of a label
 GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "lam", "mu", "nu", "rho", "sigma",
     "tau", "phi", "chi", "psi", "omega",
@@ -105,6 +106,7 @@ def figure(
             if name in seen:
                 _draw_band(ax, simulation.t, _entry(seen[name], at), colour, band)
             ax.plot(theory.t, _entry(curves[name], at), color=colour, lw=1.5, label=letter(name, at), zorder=3)
+        _draw_switches(ax, theory, labelled=ax is axes.flat[0])
         left_out = f" (first {len(lines)} of {len(entries)})" if len(entries) > len(lines) else ""
         ax.set_title(", ".join(letter(n) for n in names) + left_out, fontsize=10, loc="left")
         ax.set_xlabel(time)
@@ -209,6 +211,19 @@ def _draw_band(ax: Any, t: Array, runs: Array, colour: str, band: str) -> None:
     else:
         low, high = np.percentile(runs, (2.5, 97.5), axis=0)
     ax.fill_between(t, low, high, color=colour, alpha=0.35, lw=0)
+
+
+def _draw_switches(ax: Any, theory: Trajectory, *, labelled: bool) -> None:
+    """Vertical lines where a protocol goes over to its next phase; words in one panel, beside the first few that are new."""
+    for number, switch in enumerate(theory.switches):
+        ax.axvline(switch.t, color="0.45", lw=0.8, ls=(0, (4, 3)), zorder=1)
+        again = number > 0 and theory.switches[number - 1].label == switch.label
+        if labelled and number < MOST_WORDS and not again:
+            text = switch.label if len(switch.label) <= LONGEST_WORDS else switch.label[: LONGEST_WORDS - 3] + "..."
+            ax.annotate(
+                text, (switch.t, 0.98), xycoords=("data", "axes fraction"), xytext=(2, 0), textcoords="offset points",
+                rotation=90, va="top", ha="left", fontsize=7, color="0.3", zorder=5,
+            )  # fmt: skip
 
 
 def _key(fig: Any, plt: Any, theory: str, simulation: str, band: str) -> None:

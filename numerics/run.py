@@ -112,6 +112,12 @@ def run(
     """
     check_settings(entry, seed)
     root = int(entry.values.get("seed", 0) if seed is None else seed)
+    from numerics.run_protocol import has_phases, run_protocol
+
+    if has_phases(entry.model):
+        if data is not None and entry.kind == "online":
+            raise_no_data(entry)
+        return run_protocol(entry, data=data, whitened=whitened, seed=root, progress=progress)
     if entry.kind == "online":
         from numerics.run_online import run_online
 

@@ -67,7 +67,7 @@ def run_matrix(entry: Any, *, data: Dataset | None, whitened: bool, seed: int = 
     model, notes = bound(entry, data, whitened, seed)
     values = numbers(entry, model, made.flow)
     measured, usable = judge(made, values)
-    chosen = made.reductions[-1] if made.reductions and usable else None
+    chosen = next((r for r in made.reductions[-1:] if usable and r.system.level == "index"), None)  # modes, no Gram matrix
     setting, more = prepare(entry, made.flow, chosen, values, seed)
     show(0.1, "integrating")
     kernel = compile(made.flow, backend="numba")
@@ -106,17 +106,23 @@ def bound(entry: Any, data: Dataset | None, whitened: bool, seed: int) -> tuple[
             raise InvalidSpec(f"{entry.name} has no open law Moments(...) that --data could fill; leave --data out")
         return model, ()
     names = opened[0].symbols
-    if len(opened) > 1 or len(names) > 2:
-        raise InvalidSpec(
-            f"{entry.name}: X and Y can fill one law of at most two symbols; bind the model in Python: model.bind(...)"
-        )
+    if len(opened) > 1:
+        raise InvalidSpec(f"{entry.name}: X and Y can fill one open law only; bind the model in Python: model.bind(...)")
     notes: tuple[str, ...] = ()
+    sizes = [int(entry.values.get(str(m.shapes[n][0]), 4)) if m.shapes[n] else 1 for n in names]
     if data is None:
-        sizes = [int(entry.values.get(str(m.shapes[n][0]), 4)) for n in names]
-        data = synthetic(sizes[0], sizes[-1], seed=seed)
+        data = synthetic(sum(sizes[:-1]) or sizes[0], sizes[-1], seed=seed)
         data = whiten(data) if whitened else data
         notes = data.notes
-    return model.bind(**dict(zip(names, (data.X, data.Y), strict=False))), notes
+    if len(names) <= 2:
+        return model.bind(**dict(zip(names, (data.X, data.Y), strict=False))), notes
+    if data.X.shape[1] != sum(sizes[:-1]):
+        raise InvalidSpec(
+            f"{entry.name}: X has {data.X.shape[1]} columns, but {', '.join(names[:-1])} have {sum(sizes[:-1])} "
+            "together; set their sizes"
+        )
+    parts = np.split(data.X, np.cumsum(sizes[:-2]), axis=1)  # several inputs stand side by side in X
+    return model.bind(**dict(zip(names, (*parts, data.Y), strict=True))), notes
 
 
 def numbers(entry: Any, model: Any, flow: Flow) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def run_online(entry: Any, *, seed: int = 0, progress: Progress | None = None) -
     flow, rule, data = made.flow, field_rule(entry.model), plan(entry.model)
     size, end, seeds = _settings(entry.values, rule.big)
     subject = Subject(entry=entry, flow=flow, seed=seed)
-    start, params, chosen = _start(subject)
+    start, params, chosen = start_of(subject)
     sizes = (size // 2, size)
     times, every = common_times(sizes, end, TIMES)
     show(0.05, "integrating")
@@ -61,9 +61,7 @@ def run_online(entry: Any, *, seed: int = 0, progress: Progress | None = None) -
     engine = ""
     for number, (n, step) in enumerate(zip(sizes, every, strict=True)):
         show(0.1 + 0.5 * number, f"{seeds} runs of SGD at {rule.big} = {n}")
-        seen, engine = run_overlaps(
-            data, rule.overlaps, rule.big, start, params, n, step * len(times), step, seeds=seeds, root=seed + number
-        )
+        seen, engine = run_overlaps(data, rule, start, params, n, step * len(times), step, seeds=seeds, root=seed + number)
         runs[n] = {**seen, **observed(subject, seen, params, list(flow.observables))}
     show(1.0, "done")
     notes = (
@@ -100,16 +98,19 @@ def _settings(values: Mapping[str, Any], big: str) -> tuple[int, float, int]:
     return size - size % 2, end, seeds
 
 
-def _start(subject: Subject) -> tuple[dict[str, Array], dict[str, Array], tuple[str, ...]]:
-    """State at t = 0 and parameters: values of the entry where it has them, else seeded ones, and what was chosen."""
-    start, params, _ = draw_values(subject.flow, subject.values, subject.rng(0))
+def start_of(subject: Subject, bound: tuple[str, ...] = ()) -> tuple[dict[str, Array], dict[str, Array], tuple[str, ...]]:
+    """State at t = 0 and parameters: values of the entry where it has them, else seeded ones, and what was chosen.
+
+    Parameters in ``bound`` are set by the phases of a protocol, so nothing is said about them.
+    """
+    start, params, _ = draw_values(subject.flow, subject.values, subject.rng(0), keep=True)
     given = {n: np.asarray(v, dtype=float) for n, v in subject.values.items() if n in start}
     for name, array in given.items():
         if array.shape != start[name].shape:
             raise InvalidSpec(
                 f"{name} has shape {array.shape} in the values of the entry, its equation has {start[name].shape}"
             )
-    drawn = [n for n in start if n not in given] + [n for n in params if n not in subject.values]
+    drawn = [n for n in start if n not in given] + [n for n in params if n not in subject.values and n not in bound]
     note = (f"drawn with seed {subject.seed}, because the entry names no value: {', '.join(drawn)}",) if drawn else ()
     return {**start, **given}, params, note
 

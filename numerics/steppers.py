@@ -4,7 +4,7 @@ Drives the one-step classes of `scipy.integrate`. Around them: a limit on steps,
 return from a finite-time blow-up) and on wall-clock time, a check that every accepted state is finite, Ctrl-C, and for
 ``method="auto"`` the stiffness test of Hairer and Wanner: the explicit pair of order 8 is limited by stability, not accuracy,
 when  h |f(y_new) - f(y_12)| / |y_new - y_12| > 6.1  (y_12: its last stage, also at t + h) on 15 steps; then Radau takes over
-(BDF above `LARGE` states).
+(BDF above `LARGE` states). A condition g(t, y) >= 0 may end the run before its time.
 Imported by `numerics.integrate` only.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,10 +23,12 @@ from numerics.status import Status
 from numerics.trajectory import Array
 
 RightHandSide: TypeAlias = Callable[[float, Array], Array]
+Condition: TypeAlias = Callable[[float, Array], float]
 METHODS = ("auto", "DOP853", "RK45", "Radau", "BDF", "LSODA")
 LARGE = 150  # states above which Radau's complex factorisations cost more than BDF's lower order
 DIVERGED = 1e100  # a state of this size has left every model of this project
 STALLED = 20  # steps in a row of a few spacings of t
+LOOKS = 4  # places in every step at which a stopping condition is looked at
 STIFF_RATIO, STIFF_STEPS, CALM_STEPS = 6.1, 15, 6  # Hairer and Wanner, dop853
 
 
@@ -77,6 +80,7 @@ class Run:
     steps: int = 0
     method: str = ""
     switched: float | None = None
+    stopped: float | None = None
 
 
 @dataclass(slots=True)
@@ -113,18 +117,30 @@ def advance(
     max_steps: int,
     time_limit: float,
     progress: Progress,
+    max_step: float = float("inf"),
+    breaks: Array | None = None,
+    stop: Condition | None = None,
 ) -> tuple[Run, int]:
-    """Integrate until an end of some kind; returns the run and the number of evaluations. Inputs are already checked."""
+    """Integrate until an end of some kind; returns the run and the number of evaluations. Inputs are already checked.
+
+    No step is longer than ``max_step``, nor goes beyond the next of the ``breaks``, where the right-hand side has kinks.
+    With ``stop``, the run ends at the first time at which  stop(t, y) >= 0,  found on the solver's own interpolant.
+    """
     guard = Guard(f, time.monotonic() + time_limit, per_step=2000 + 40 * y0.size)
     run, due, stalled, solver = Run(where=t_span[0]), 0, 0, None
     try:
         due = _record(run, None, t_span[0], y0, t_eval, due)
-        solver = _solver("DOP853" if method == "auto" else method, guard, t_span[0], y0, t_span[1], rtol, atol, run)
+        if stop is not None and stop(t_span[0], y0) >= 0:
+            _end(run, t_span[0], y0)
+            return run, 0
+        solver = _solver("DOP853" if method == "auto" else method, guard, t_span[0], y0, t_span[1], rtol, atol, run, max_step)
         evidence = Stiffness()
         while solver.status == "running":
             if run.steps >= max_steps:
                 raise _Halt(Status.STEP_LIMIT)
             guard.begin()
+            if breaks is not None:
+                solver.max_step = min(max_step, _until(breaks, solver.t))
             with np.errstate(all="ignore"):  # trial stages may overflow; what is accepted is checked
                 solver.step()
             if solver.status == "failed":
@@ -134,12 +150,17 @@ def advance(
             stalled = stalled + 1 if solver.t - solver.t_old < 10 * _spacing(solver.t) else 0
             if stalled > STALLED and solver.status == "running":
                 raise _Halt(Status.STIFF_LIMIT)
+            end = None if stop is None else crossing(stop, solver)
+            if end is not None:
+                _record(run, solver, end, solver.dense_output()(end), t_eval, due)
+                _end(run, end, solver.dense_output()(end))
+                break
             due = _record(run, solver, solver.t, solver.y, t_eval, due)
             progress((solver.t - t_span[0]) / (t_span[1] - t_span[0]), f"t = {solver.t:.4g}")
             if method == "auto" and run.switched is None and evidence.seen(solver) and solver.status == "running":
                 run.switched = float(solver.t)
                 stiff = "Radau" if y0.size <= LARGE else "BDF"
-                solver = _solver(stiff, guard, solver.t, solver.y, t_span[1], rtol, atol, run)
+                solver = _solver(stiff, guard, solver.t, solver.y, t_span[1], rtol, atol, run, max_step)
     except _Halt as end:
         crawling = end.status is Status.STIFF_LIMIT and solver is not None
         run.status = _diagnose(solver, guard) if crawling else end.status
@@ -154,7 +175,37 @@ def advance(
     return run, guard.evaluations
 
 
-def _solver(method: str, f: Guard, t0: float, y0: Array, t1: float, rtol: float, atol: Array, run: Run) -> Any:
+def _until(breaks: Array, t: float) -> float:
+    """Distance to the next break, one that is reached up to rounding left out."""
+    ahead = breaks[np.searchsorted(breaks, t + 100 * _spacing(t), side="right") :]
+    return float(ahead[0] - t) if ahead.size else float("inf")
+
+
+def crossing(stop: Condition, solver: Any) -> float | None:
+    """The first time in the last step at which a condition is reached, or None; it is looked at in `LOOKS` places."""
+    from scipy.optimize import brentq
+
+    path = solver.dense_output()
+    places = np.linspace(solver.t_old, solver.t, LOOKS + 1)
+    for before, after in pairwise(places):
+        if stop(float(after), path(after)) >= 0:
+            if stop(float(before), path(before)) >= 0:
+                return float(before)
+            return float(
+                brentq(lambda t: stop(float(t), path(t)), before, after, xtol=1e-14 * max(1.0, abs(after)), rtol=1e-14)
+            )
+    return None
+
+
+def _end(run: Run, t: float, y: Array) -> None:
+    """Close a run at a stopping condition; the state there is always recorded."""
+    run.stopped = run.where = float(t)
+    if not run.t or run.t[-1] != t:
+        run.t.append(float(t))
+        run.y.append(np.array(y))
+
+
+def _solver(method: str, f: Guard, t0: float, y0: Array, t1: float, rtol: float, atol: Array, run: Run, max_step: float) -> Any:
     import scipy.integrate
 
     run.method = f"{run.method}, {method}" if run.method else method
@@ -164,7 +215,7 @@ def _solver(method: str, f: Guard, t0: float, y0: Array, t1: float, rtol: float,
         raise _Halt(Status.NONFINITE)
     kinds = {name: getattr(scipy.integrate, name) for name in METHODS[1:]}
     with np.errstate(all="ignore"):
-        return kinds[method](f, t0, y0, t1, rtol=rtol, atol=atol)
+        return kinds[method](f, t0, y0, t1, rtol=rtol, atol=atol, max_step=max_step)
 
 
 def _check_state(solver: Any, guard: Guard) -> None:

@@ -22,6 +22,24 @@ Array: TypeAlias = npt.NDArray[np.float64]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """The moment at which a protocol goes over to its next phase.
+
+    Attributes
+    ----------
+    t : float
+    label : str
+        What happens there, in words.
+    dropped : tuple of tuples of int
+        Places that each deletion there took out, counted among the entries present.
+    """
+
+    t: float
+    label: str
+    dropped: tuple[tuple[int, ...], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectory:
     """A solution of  d state / dt = rhs  at the requested times that were reached.
@@ -29,18 +47,22 @@ class Trajectory:
     Attributes
     ----------
     t : (T,)
-        Times, increasing.
+        Times, increasing; along a protocol the time of a switch stands twice, for the state before and after it.
     values : mapping name -> (T, ...)
-        State arrays by symbol.
+        State arrays by symbol. Entries that a protocol has deleted are NaN from then on.
     status : Status
         How the integration ended; `detail` says where.
     observables : mapping name -> (T, ...)
     parameters : mapping name -> array
-        What was passed in.
+        What was passed in; (T, ...) for a parameter that depends on time.
     statistics : mapping
         steps, evaluations, seconds, method, rtol, atol (the smallest one used), and ``switched`` (time of a change of method).
     name : str
         Name of the system.
+    switches : tuple of Switch
+        Of a protocol: one for the beginning of every phase after the first.
+    segments : tuple of Trajectory
+        Of a protocol: its phases, each with arrays of its own size.
     """
 
     t: Array
@@ -51,6 +73,13 @@ class Trajectory:
     parameters: Mapping[str, Array] = field(default_factory=lambda: EMPTY)
     statistics: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     name: str = ""
+    switches: tuple[Switch, ...] = ()
+    segments: tuple[Trajectory, ...] = ()
+
+    @property
+    def dropped(self) -> tuple[tuple[int, ...], ...]:
+        """Places deleted by every `Drop` of a protocol, in order: what a simulation of the same deletions needs."""
+        return tuple(places for switch in self.switches for places in switch.dropped)
 
     def at(self, index: int) -> dict[str, Array]:
         """The state at one of the times, by symbol."""
@@ -87,8 +116,10 @@ class Trajectory:
             data[f"parameter_{name}"] = xr.DataArray(
                 array, dims=[f"parameter_{name}_{i}" for i in range(array.ndim)], attrs={"kind": "parameter"}
             )
-        attrs = {"system": self.name, "status": self.status.value, "detail": self.detail}
+        attrs: dict[str, Any] = {"system": self.name, "status": self.status.value, "detail": self.detail}
         attrs |= {key: value for key, value in self.statistics.items() if value is not None}
+        if self.switches:
+            attrs |= {"switch_times": [s.t for s in self.switches], "switch_labels": [s.label for s in self.switches]}
         return xr.Dataset(data, coords={"t": self.t}, attrs=attrs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

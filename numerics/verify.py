@@ -12,10 +12,39 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves, Spectrum
+from derive.entry import (
+    Approaches,
+    Commutes,
+    Concentrates,
+    Conserved,
+    Entry,
+    LeadingOrder,
+    MatchesSimulation,
+    MeanExit,
+    Published,
+    Rests,
+    RestsNear,
+    Solves,
+    Spectrum,
+    Throughout,
+)
 from derive.errors import DerivationError
 from derive.system import Flow
-from numerics.claims import commutes, conserved, published, simulation, solves, spectrum
+from numerics.claims import (
+    approaches,
+    commutes,
+    concentrates,
+    conserved,
+    leading,
+    passage,
+    published,
+    rests,
+    rests_near,
+    simulation,
+    solves,
+    spectrum,
+    throughout,
+)
 from numerics.claims.subject import Subject
 from numerics.progress import Progress, throttled
 from numerics.report import Check, Report
@@ -29,6 +58,13 @@ CHECKERS: tuple[tuple[type, Checker], ...] = (
     (Commutes, commutes.check),
     (MatchesSimulation, simulation.check),
     (Spectrum, spectrum.check),
+    (LeadingOrder, leading.check),
+    (Approaches, approaches.check),
+    (Rests, rests.check),
+    (RestsNear, rests_near.check),
+    (Throughout, throughout.check),
+    (MeanExit, passage.check),
+    (Concentrates, concentrates.check),
 )
 
 

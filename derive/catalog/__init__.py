@@ -27,7 +27,7 @@ def names() -> tuple[str, ...]:
     True
     """
     found = (path.stem for path in Path(__file__).parent.glob("*.py"))
-    return tuple(sorted(stem for stem in found if re.fullmatch(r"[a-z]\w*_\d{4}_\w+", stem)))
+    return tuple(sorted(stem for stem in found if re.fullmatch(r"[a-z]\w*_\d{4}_\w+|unknown_\w+", stem)))
 
 
 def settings(name: str) -> dict[str, Any]:

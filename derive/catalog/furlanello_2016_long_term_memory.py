@@ -16,6 +16,7 @@ forgetting  scalar       E|TA x - WA W1 x|^2 / 2
 ==========  ===========  ====================================================================
 
 ``distil``: loss  kA |Td x - WA W1 x|^2 / 2 + kB |TB x - WB W1 x|^2 / 2, all weights learn; otherwise WA is frozen and kA = 0.
+``late`` > 0: fine-tuning alone (kA = 0, so WA rests) up to that time, then distillation of the same frozen outputs.
 Assumes white inputs of the new task. Td is a constant of the gradient: it is given, not recomputed from the weights.
 Fails where the heads are nonlinear. Weights of the loss are no rescaling of the heads: the balance holds for all of them, but
 the stacked network [WA; WB] is a plain two-layer one for kA = kB = 1 only.
@@ -28,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.errors import InvalidSpec
 from derive.laws import Normal
 from derive.model import Model
 from derive.nodes import grad, mean
-from derive.rules import Rate
+from derive.rules import Phase, Rate
 from derive.sugar import norm2
 from derive.symbols import dims, matrix, scalars, vector
 
@@ -45,16 +47,20 @@ tau, kA, kB = scalars("tau kA kB", positive=True)
 
 def entry(
     distil: bool = True, n: int = 5, h: int = 4, oA: int = 2, oB: int = 2, kA: float = 1.0, kB: float = 1.0, tau: float = 1.0,
-    time: float = 12.0, seeds: int = 12, seed: int = 0,
+    late: float = 0.0, time: float = 12.0, seeds: int = 12, seed: int = 0,
 ) -> Entry:  # fmt: skip
-    """A network that knows the old task at t = 0 learns a new one, with distillation or without."""
+    """A network that knows the old task at t = 0 learns a new one, with distillation (from the time ``late``) or without."""
+    if late and not (distil and 0 < late < time):
+        raise InvalidSpec(f"late={late:g}: distillation begins between 0 and time={time:g}, with distil=True")
+    weight = scalars("kA", positive=True)
+    change = (Phase(late, bind={weight: 0}), Phase(time - late, bind={weight: kA})) if late else ()
     sizes = {"n": n, "h": h, "oA": oA, "oB": oB, "tau": tau, "kB": kB, **({"kA": kA} if distil else {})}
     return Entry(
         name=NAME,
         title=f"a shared layer learns a second task, {'with' if distil else 'without'} distillation",
         reference=REFERENCE,
         kind="matrix",
-        model=model(distil),
+        model=model(distil).replace(protocol=change),
         values={**sizes, **start(n, h, oA, oB, seed), "time": time, "eta": 0.02, "seeds": seeds, "seed": seed},
         claims=claims(distil),
         docs=__doc__ or "",

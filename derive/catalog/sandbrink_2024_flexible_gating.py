@@ -9,14 +9,15 @@ symbol        shape     meaning                                                 
 W1, W2        (o, n)    weights of the two paths                                      W^1, W^2
 c1, c2        scalar    gates of the paths                                            c^1, c^2
 T1, T2        (o, n)    teachers                                                      W*
-e1, e2        scalar    which teacher is active: (1, 0) or (0, 1), block by block     context
+e1, e2        scalar    which teacher is active: (1, 0) or (0, 1), bound by blocks    context
 tau_w, tau_c  scalar    time constants of weights and gates, tau_c < tau_w            tau_w, tau_c
 rho           scalar    strength of the regulariser of the gates                      lambda
 w11 .. w22    scalar    W_p = w_p1 T1 + w_p2 T2 on the span                           projections
 g1, g2        scalar    gates c1, c2 in the reduced system
 ============  ========  ============================================================  ==================
 
-Loss |y - sum_p c_p W_p x|^2 / (2 o), y the output of the active teacher; the 1/o is taken up in tau_w for the weights.
+Loss |y - sum_p c_p W_p x|^2 / (2 o), y the output of the active teacher; the 1/o is taken up in tau_w for the weights. The
+protocol is ``blocks`` of length ``block`` in which the teachers alternate; weights and gates are handed over.
 Assumes white inputs; for the reduction, weights that start in the span of the teachers (zero does).
 Fails for bounded gates with a kink, sum |c|: the flow slides on c = 0. The smooth (c1 + c2 - 1)^2 is offered (``regularised``).
 The form of the regulariser is not taken from the paper.
@@ -30,11 +31,12 @@ import numpy as np
 import sympy as sp
 
 from derive.ansatz import Manifold
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Throughout
+from derive.errors import InvalidSpec
 from derive.laws import Normal
 from derive.model import Model
 from derive.nodes import grad, mean
-from derive.rules import Rate
+from derive.rules import Phase, Rate
 from derive.sugar import dot, norm2
 from derive.symbols import dims, matrix, scalars, vector
 
@@ -49,25 +51,27 @@ tau_w, tau_c, rho = scalars("tau_w tau_c rho", positive=True)
 
 def entry(
     n: int = 6, o: int = 3, tau_w: float = 1.3, tau_c: float = 0.3, regularised: bool = False, rho: float = 0.5,
-    time: float = 4.0, seeds: int = 12, seed: int = 0,
+    blocks: int = 8, block: float = 3.0, seeds: int = 12, seed: int = 0,
 ) -> Entry:  # fmt: skip
-    """Two paths, two teachers drawn from ``seed``, the first one active."""
+    """Two paths, two teachers drawn from ``seed``, active by turns in ``blocks`` of length ``block``."""
+    if blocks < 1 or not block > 0:
+        raise InvalidSpec(f"blocks={blocks}, block={block:g}: give one block or more, of positive length")
     rng = np.random.default_rng(seed)
     teachers = {f"T{m}": rng.standard_normal((o, n)) / np.sqrt(n) for m in (1, 2)}
-    values = {"n": n, "o": o, "tau_w": tau_w, "tau_c": tau_c, "e1": 1.0, "e2": 0.0, **({"rho": rho} if regularised else {})}
+    values = {"n": n, "o": o, "tau_w": tau_w, "tau_c": tau_c, **({"rho": rho} if regularised else {})}
     return Entry(
         name=NAME,
         title=f"gated paths and two teachers{', regularised gates' if regularised else ''}",
         reference=REFERENCE,
         kind="matrix",
-        model=model(regularised),
-        values={**values, **teachers, "scale": 0.3, "time": time, "eta": 0.02, "seeds": seeds, "seed": seed},
+        model=model(regularised, tuple(Phase(block, bind={e[0]: 1 - k % 2, e[1]: k % 2}) for k in range(blocks))),
+        values={**values, **teachers, "scale": 0.3, "eta": 0.02, "seeds": seeds, "seed": seed},
         claims=claims(regularised),
         docs=__doc__ or "",
     )
 
 
-def model(regularised: bool = False) -> Model:
+def model(regularised: bool = False, protocol: tuple[Phase, ...] = ()) -> Model:
     """Weights and gates follow one loss at two speeds."""
     x, y, L, R = vector("x", n), vector("y", o), *scalars("L R")
     output = c[0] * W[0] * x + c[1] * W[1] * x
@@ -83,6 +87,7 @@ def model(regularised: bool = False) -> Model:
         data=Normal(x),
         let=let,
         learn=Rate({p: -o * grad(L, p) / tau_w for p in W} | drive),
+        protocol=protocol,
         observe={"loss": mean(L)},
     )
 
@@ -104,6 +109,8 @@ def claims(regularised: bool) -> tuple[Any, ...]:
         drive = sum(w[p][i] * dot(T[i], T[j]) / o * gap[j] for i in (0, 1) for j in (0, 1))
         small[g[p]] = (drive - pull[1]) / tau_c
     out: list[Any] = [Published("flow of paths and gates", rate=full), Published("span of the teachers", rate=small, on=span())]
+    out += [Throughout(Commutes("six numbers follow the paths through all blocks", span()))]
     if not regularised:
-        out += [Conserved(f"path {p + 1}: weights against gate", tau_w * norm2(W[p]) / o - tau_c * c[p] ** 2) for p in (0, 1)]
-    return (*out, MatchesSimulation("SGD on fresh inputs", observables=("loss",), sizes=(100, 400), seeds=24, time=2.0))
+        kept = [Conserved(f"path {p + 1}: weights against gate", tau_w * norm2(W[p]) / o - tau_c * c[p] ** 2) for p in (0, 1)]
+        out += [*kept, *(Throughout(claim) for claim in kept)]
+    return (*out, MatchesSimulation("SGD on fresh inputs", observables=("loss",), sizes=(100, 400), seeds=24, time=3.2))

@@ -28,9 +28,11 @@ from typing import Any
 import sympy as sp
 
 from derive.ansatz import Balanced, Modes
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.asymptotics import learning_times
+from derive.entry import Commutes, Conserved, Entry, LeadingOrder, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
 from derive.library_linear import linear_network
+from derive.limits import at_depth
 
 REFERENCE = "Saxe, McClelland, Ganguli, ICLR 2014"
 
@@ -55,15 +57,9 @@ def entry(
     sizes = {"N0": inputs, f"N{depth}": outputs} | ({f"N{l}": hidden for l in range(1, depth)} if hidden else {})
     run = {"u0": u0, "eta": eta, "batch": batch, "seeds": seeds, "seed": seed} | ({"time": time} if time else {})
     return Entry(
-        name="saxe_2014_deep_linear",
-        title=f"deep linear network of {depth} layers, gradient flow",
-        reference=REFERENCE,
-        kind="matrix",
-        model=model,
-        values={**sizes, "tau": tau, **run},
-        claims=claims(depth, model.state),
-        docs=__doc__ or "",
-    )
+        name="saxe_2014_deep_linear", title=f"deep linear network of {depth} layers, gradient flow", reference=REFERENCE,
+        model=model, values={**sizes, "tau": tau, **run}, claims=claims(depth, model.state), docs=__doc__ or "",
+    )  # fmt: skip
 
 
 def claims(depth: int, weights: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,11 +80,32 @@ def claims(depth: int, weights: tuple[Any, ...]) -> tuple[Any, ...]:
         grown = sp.exp(2 * s * t / tau)
         out.append(Solves("sigmoid", {u: s * grown / (grown - 1 + s / u0)}, initial={u: u0}, ansatz=strengths))
     out.append(Solves("closed form of the engine", {}, ansatz=strengths))
+    out += deep_claims(depth)
     out.append(Commutes("modes of the matrix flow", strengths))
     out.append(
         MatchesSimulation("gradient descent and SGD", observables=("loss",), sizes=(500, 1000, 2000), seeds=40, time=2.0)
     )
     return tuple(out)
+
+
+def deep_claims(depth: int) -> tuple[Any, ...]:
+    """Learning time from a small start; any number of layers, and infinitely many in the time depth * t."""
+    tau, s, u, u0, L, eps, T = sp.symbols("tau s u u0 L eps T", positive=True)
+    half, high, low = {T: (u, s / 2)}, s * sp.Rational(95, 100), s / 2
+    first = sp.log(1 / u0) / (2 * s) if depth == 2 else u0 ** (sp.Rational(2, depth) - 1) / (s * (depth - 2))
+    implicit = sp.log(high * (low - s) / (low * (high - s))) / s**2 + 1 / (s * low) - 1 / (s * high)
+    deep = (Modes(white=True), lambda flow: at_depth(flow, sp.oo))
+    return (
+        LeadingOrder("time until half of a mode is learned", quantity=T, formula=tau * first, small=u0, times=half,
+                     start={u: u0}, values={s: 1}, rate="log" if depth == 2 else 1 - 2 / depth,
+                     derived=lambda flow: learning_times(flow).times["u"], on=(Modes(white=True), Balanced())),
+        Published("balanced mode of L layers", rate={u: L * u ** (2 - 2 / L) * (s - u) / tau},
+                  on=(Modes(white=True), lambda flow: at_depth(flow, L))),
+        Published("balanced mode at infinite depth", rate={u: u**2 * (s - u) / tau}, on=deep),
+        Solves("infinite depth, closed form of the engine", {}, ansatz=deep),
+        LeadingOrder("time at infinite depth", quantity=T / eps, formula=tau * implicit, small=eps, times={T: (u, high)},
+                     start={u: low}, values={s: 1, L: 1 / eps}, rate=1, on=(Modes(white=True), lambda flow: at_depth(flow, L))),
+    )  # fmt: skip
 
 
 def full_rate(l: int, weights: tuple[Any, ...], Sx: Any, Syx: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Gated deep linear network that routes inputs to outputs: the shared pathway wins the race, and unseen routes come for free.
+"""Gated deep linear networks: the shared pathway wins the race, unseen routes come for free, and XOR is two linear problems.
 
 Reference: A. M. Saxe, S. Sodhani, S. J. Lewallen, "The neural race reduction: dynamics of abstraction in gated networks", ICML
-2022 (routing network).
+2022 (routing network; XOR).
 
 =============  ============  =====================================================  ==================
 symbol         shape         meaning                                                name in the paper
@@ -10,14 +10,16 @@ A1 .. AM       (h1, n)       edge from every input domain                       
 B              (h2, h1)      hidden edge, shared by all routes                      W of the shared edge
 C1 .. CM       (o, h2)       edge to every output domain                            W of an output edge
 Syx            (o, n)        E[y x^T] = U S V^T, the same for every route           Sigma^yx
-b1, b2, b3     (r, r)        diagonal strengths of an input, the shared, and        B_1, B_2, B_3
-                             an output edge
+b1, b2, b3     (r, r)        strengths of an input, the shared, an output edge      B_1, B_2, B_3
+e1, e2         (n, 1)        directions of the two inputs of XOR                    -
+u1, u2         scalar        strengths of the two paths of XOR                      -
 tau            scalar        time constant
 =============  ============  =====================================================  ==================
 
-M input and M output domains; ``routes`` of the M output domains are trained for every input domain (cyclically), and the loss
-is averaged over the K = M routes trained pairs. Untrained routes have the same map on the reduced manifold: zero-shot transfer.
-Assumes white inputs of every domain, E[x x^T] = I, and for the reduction a start along the singular vectors with equal edges.
+``task`` "routing": M input and M output domains; ``routes`` of the M output domains are trained for every input domain
+(cyclically), the loss is averaged over the K = M routes trained pairs, and untrained routes have the same map on the reduced
+manifold: zero-shot transfer. ``task`` "xor": y = - x_1 x_2 on four points, with one path for each sign of x_1.
+Assumes white inputs of every domain, E[x x^T] = I, and for the reductions a start along the singular vectors with equal edges.
 Fails for routes whose data do not share singular vectors: integrate the matrix flow.
 """
 
@@ -29,79 +31,56 @@ from typing import Any
 import sympy as sp
 
 from derive.ansatz import Manifold
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars
+from derive.library_gated import edges, gated_xor, routing_network, trained
+from derive.sugar import dot
+from derive.symbols import dims, matrix, scalars, t, vector
 
 NAME = "saxe_2022_neural_race"
-REFERENCE = "Saxe, Sodhani, Lewallen, ICML 2022, routing network"
-n, h1, h2, o, r = dims("n h1 h2 o r")
-tau = scalars("tau", positive=True)
-B, Syx = matrix("B", h2, h1), matrix("Syx", o, n)
+n, h1, h2, o, r, h = dims("n h1 h2 o r h")
+tau, u1, u2 = scalars("tau u1 u2", positive=True)
 b = tuple(matrix(f"b{l}", r, r) for l in (1, 2, 3))
 S, U, V, R1, R2 = matrix("S", r, r), matrix("U", o, r), matrix("V", n, r), matrix("R1", h1, r), matrix("R2", h2, r)
 
 
 def entry(
-    M: int = 3, routes: int = 2, n: int = 4, hidden: int = 5, o: int = 3, tau: float = 0.2, scale: float = 0.3,
-    time: float = 4.0, seed: int = 0,
+    task: str = "routing", M: int = 3, routes: int = 2, n: int = 4, hidden: int = 5, o: int = 3, tau: float = 0.2,
+    scale: float = 0.1, time: float = 6.0, seed: int = 0,
 ) -> Entry:  # fmt: skip
     """``M`` domains on either side, ``routes`` trained for each; targets of rank min(n, o) with strengths 2, 3/2, 9/8, ..."""
-    if not 1 <= routes <= M <= 8:
+    if task not in ("routing", "xor"):
+        raise InvalidSpec(f"task={task!r}: write 'routing' or 'xor'")
+    if task == "routing" and not 1 <= routes <= M <= 8:
         raise InvalidSpec(f"M={M}, routes={routes}: give 1 to 8 domains, and 1 to M trained routes for each")
+    if task == "xor" and n < 2:
+        raise InvalidSpec(f"n={n}: XOR has two inputs; give n=2 or more (the others are zero)")
+    xor, run = task == "xor", {"n": n, "tau": tau, "scale": scale, "time": time, "seed": seed}
     target = [[(2 * 0.75**i if i == j else 0.0) for j in range(n)] for i in range(o)]
-    values = {"n": n, "h1": hidden, "h2": hidden, "o": o, "tau": tau, "Syx": target}
+    axes = {f"e{k}": [[float(i == k - 1)] for i in range(n)] for k in (1, 2)}
     return Entry(
         name=NAME,
-        title=f"routing network, {M} domains, {M * routes} of {M * M} routes trained",
-        reference=REFERENCE,
+        title="XOR by two gated paths" if xor else f"routing network, {M} domains, {M * routes} of {M * M} routes trained",
+        reference=f"Saxe, Sodhani, Lewallen, ICML 2022, {'XOR' if xor else 'routing network'}",
         kind="matrix",
-        model=model(M, routes),
-        values={**values, "scale": scale, "time": time, "seed": seed},
-        claims=claims(M, routes, time),
+        model=gated_xor(name=NAME) if xor else routing_network(M, routes, name=NAME),
+        values={**run, **({"h": hidden, **axes} if xor else {"h1": hidden, "h2": hidden, "o": o, "Syx": target})},
+        claims=(xor_claims if xor else claims)(M, routes, time),
         docs=__doc__ or "",
-    )
-
-
-def edges(M: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Input and output edges."""
-    return tuple(matrix(f"A{i}", h1, n) for i in range(1, M + 1)), tuple(matrix(f"C{j}", o, h2) for j in range(1, M + 1))
-
-
-def trained(M: int, routes: int) -> list[tuple[int, int]]:
-    """Pairs of domains that are trained."""
-    return [(i, (i + k) % M) for i in range(M) for k in range(routes)]
-
-
-def model(M: int, routes: int) -> Model:
-    """Squared error of every trained route, averaged."""
-    A, C = edges(M)
-    L, pairs = scalars("L"), trained(M, routes)
-    return Model(
-        name=NAME,
-        state=(*A, B, *C),
-        given=(Syx, tau),
-        let={L: sp.Add(*(norm2(Syx - C[j] * B * A[i]) for i, j in pairs)) / (2 * len(pairs))},
-        learn=Rate({W: -grad(L, W) / tau for W in (*A, B, *C)}),
-        observe={"loss": L},
     )
 
 
 def symmetric(M: int) -> Manifold:
     """All input edges equal, all output edges equal, along the singular vectors of the data."""
-    A, C = edges(M)
+    A, B, C = edges(M)
     lift = dict.fromkeys(A, R1 * b[0] * V.T) | {B: R2 * b[1] * R1.T} | dict.fromkeys(C, U * b[2] * R2.T)
     tags = dict.fromkeys((U, V, R1, R2), "orth") | dict.fromkeys((*b, S), "diag")
-    return Manifold(lift, coordinates=b, data={Syx: U * S * V.T}, tags=tags)
+    return Manifold(lift, coordinates=b, data={matrix("Syx", o, n): U * S * V.T}, tags=tags)
 
 
 def claims(M: int, routes: int, time: float) -> tuple[Any, ...]:
     """Flow of every edge, balance at the shared one, and the race of three strengths."""
-    A, C = edges(M)
+    (A, B, C), Syx = edges(M), matrix("Syx", o, n)
     pairs, K = trained(M, routes), M * routes
     error = {(i, j): Syx - C[j] * B * A[i] for i, j in pairs}
     full = {A[i]: sp.MatAdd(*(B.T * C[j].T * error[i, j] for k, j in pairs if k == i)) / (K * tau) for i in range(M)}
@@ -116,5 +95,26 @@ def claims(M: int, routes: int, time: float) -> tuple[Any, ...]:
         Published("race of the strengths", rate=small, on=on),
         Conserved("strength of the shared edge", b[1] * b[1] - M * b[0] * b[0], on=on),
         Conserved("input against output edges", b[0] * b[0] - b[2] * b[2], on=on),
-        MatchesSimulation("gradient descent", observables=("loss",), seeds=2, time=time),
+        Commutes("trained and untrained routes have one map", on),
+        MatchesSimulation("gradient descent", observables=("loss",), seeds=2, time=min(time, 4.0)),
+    )
+
+
+def xor_claims(M: int, routes: int, time: float) -> tuple[Any, ...]:
+    """Two paths that do not meet, each a sigmoid du/dt = 2u (s - d u), s = d = 1/2."""
+    A, C = (matrix("A1", h, n), matrix("A2", h, n)), (matrix("C1", 1, h), matrix("C2", 1, h))
+    e, f, R = (vector("e1", n), vector("e2", n)), (vector("f1", n), vector("f2", n)), (vector("r1", h), vector("r2", h))
+    u, u0, sign = (u1, u2), scalars("u10 u20", positive=True), (-1, 1)
+    lift = {A[k]: sp.sqrt(u[k]) * R[k] * f[1].T for k in (0, 1)} | {C[k]: sign[k] * sp.sqrt(u[k]) * R[k].T for k in (0, 1)}
+    read = {u[k]: sign[k] * dot(C[k].T, A[k] * e[1]) for k in (0, 1)}
+    data, tags = dict(zip(e, f, strict=True)), dict.fromkeys((*f, *R), "orth")
+    on = Manifold(lift, coordinates=u, data=data, tags=tags, orthogonal=(f,), solve_for=read)
+    sigmoid = {u[k]: 1 / (1 + (1 / u0[k] - 1) * sp.exp(-t / tau)) for k in (0, 1)}
+    return (
+        Published("strength of each path", rate={p: 2 * p * (sp.Rational(1, 2) - p / 2) / tau for p in u}, on=on),
+        Solves("two sigmoids", sigmoid, initial=dict(zip(u, u0, strict=True)), ansatz=on),
+        Solves("closed form of the engine", {}, ansatz=on),
+        *(Conserved(f"balance of path {k + 1}", C[k].T * C[k] - A[k] * A[k].T) for k in (0, 1)),
+        Commutes("paths of the matrix flow", on),
+        MatchesSimulation("gradient descent on four points", observables=("loss",), seeds=10, time=1.0),
     )

@@ -1,67 +1,63 @@
-"""Two-layer linear network on two modalities: with late fusion one modality is learned long before the other.
+"""Deep linear network on two modalities: fused late, one modality is learned long before the other.
 
 Reference: Y. Zhang, P. E. Latham, A. M. Saxe, "Understanding unimodal bias in multimodal deep linear networks", ICML 2024.
 
 =================  =============  ================================================  ==================
 symbol             shape          meaning                                           name in the paper
 =================  =============  ================================================  ==================
-WA1, WB1           (h, nA), ...   first layer of every modality                     W_A^1, W_B^1
-WA2, WB2 (late)    (o, h)         second layers, one for each branch                W_A^2, W_B^2
-W2 (early)         (o, h)         second layer behind the fusion                    W_tot
+WA1, WB1, ...      (h, nA), ...   layers of every modality in front of the fusion   W_A^1, W_B^1, ...
+W2, ...            (h, h), ...    layers behind it; none for late fusion            W_tot
 SA, SB, SAB        correlations   E[xA xA^T], E[xB xB^T], E[xA xB^T]                Sigma_A, Sigma_B, Sigma_AB
 SyA, SyB           correlations   E[y xA^T], E[y xB^T]                              Sigma_yxA, Sigma_yxB
-uA, uB, u          scalars        strengths of both first layers, of the second     u_A, u_B, u
+uA, uB, u          scalars        strengths in front of the fusion, and behind it   u_A, u_B, u
 tau                scalar         time constant                                     tau
 =================  =============  ================================================  ==================
 
-Reduced: modalities and target are one-dimensional, xA = eA times a number, and layers balanced and of rank one. Then a branch
-of late fusion obeys uk' = uk gk with gk the correlation of modality k with the error, and the ratio of the times at which
-B and A are learned tends to 1 + (syA - syB) / |syB - syA sAB / sA| for equal small starts and syA > syB.
+Reduced: modalities and target are one-dimensional, layers balanced and of rank one; gk is the correlation of modality k with
+the error. Fused after f of L layers, uk' = uk^(f-1) u^(L-f) gk. For equal small starts and syA > syB the times at which B and
+A are learned have the ratio 1 + (syA - syB) / (syB - syA sAB / sA) at every depth of late fusion; in between it tends to 1.
 Assumes gradient flow; any correlations for the matrix flow.
-Fails, for the ratio, at starts that are not small: it is of leading order.
+Fails, for times and ratios, at starts that are not small: they are of leading order.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
-from derive.ansatz import Manifold
+from derive.catalog.claims_of_fusion import time_claims
 from derive.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.laws import Moments
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.library_fusion import branch_weights, two_modalities, two_strengths
+from derive.symbols import dims, matrix, scalars
 
 NAME = "zhang_2024_unimodal_bias"
-REFERENCE = "Zhang, Latham, Saxe, ICML 2024"
-nA, nB, h, o = dims("nA nB h o")
+uA, uB, u, sA, sB, sAB, syA, syB = scalars("uA uB u sA sB sAB syA syB")
 tau = scalars("tau", positive=True)
-WA1, WB1 = matrix("WA1", h, nA), matrix("WB1", h, nB)
-WA2, WB2, W2 = (matrix(name, o, h) for name in ("WA2", "WB2", "W2"))
-OVER = {"late": (WA2, WB2), "early": (W2, W2)}  # second layers that A and B pass through
-SA, SB, SAB = matrix("SA", nA, nA), matrix("SB", nB, nB), matrix("SAB", nA, nB)
-SyA, SyB, Syy = matrix("SyA", o, nA), matrix("SyB", o, nB), matrix("Syy", o, o)
-uA, uB, u = scalars("uA uB u")
-sA, sB, sAB, syA, syB = scalars("sA sB sAB syA syB")
 
 
 def entry(
-    fusion: str = "late", nA: int = 3, nB: int = 2, h: int = 6, o: int = 2, tau: float = 1.0, scale: float = 0.3,
-    eta: float = 0.02, batch: int = 8, seeds: int = 10, time: float = 6.0, seed: int = 0,
+    fusion: str | int = "late", layers: int = 2, nA: int = 3, nB: int = 2, h: int = 6, o: int = 2, tau: float = 1.0,
+    scale: float = 0.3, eta: float = 0.02, batch: int = 8, seeds: int = 10, time: float = 6.0, seed: int = 0,
 ) -> Entry:  # fmt: skip
-    """``fusion`` is "late" (one branch for each modality) or "early" (a common second layer)."""
-    if fusion not in OVER:
-        raise InvalidSpec(f"fusion={fusion!r}: write 'late' or 'early'")
+    """``fusion`` is "late" (one branch for each modality), "early" (after the first layer), or a number of layers."""
+    f = {"late": layers, "early": 1}.get(str(fusion), int(fusion) if str(fusion).isdigit() else fusion)
+    if not isinstance(f, int) or not isinstance(layers, int) or not 1 <= f <= layers or layers < 2:
+        raise InvalidSpec(
+            f"fusion={fusion!r} of {layers} layers: write 'late', 'early', or a number of layers from 1 to {layers}"
+        )
+    how = f"{fusion} fusion" if layers == 2 and fusion != f else f"{layers} layers, fused after {f}"
+    sizes = {"nA": nA, "nB": nB, "o": o} | {f"h{k}{l}": h for l in range(1, layers) for k in (("A", "B") if l < f else ("",))}
+    sgd = MatchesSimulation("gradient descent and SGD", observables=("loss",), sizes=(500, 1000, 2000), seeds=40, time=1.0)
     run = {"scale": scale, "eta": eta, "batch": batch, "seeds": seeds, "time": time, "seed": seed}
     return Entry(
-        name=NAME, title=f"two modalities, {fusion} fusion", reference=REFERENCE, kind="matrix", model=model(fusion),
-        values={"nA": nA, "nB": nB, "h": h, "o": o, "tau": tau, **inputs(nA, nB, seed), **run},
-        claims=claims(fusion),
+        name=NAME, title=f"two modalities, {how}", reference="Zhang, Latham, Saxe, ICML 2024",
+        kind="matrix", model=two_modalities(layers, f, name=NAME),
+        values={**sizes, "tau": tau, **inputs(nA, nB, seed), **run},
+        claims=(*flow_claims(layers, f), *mode_claims(layers, f), *(time_claims(layers, f) if f > 1 else ()), sgd),
         docs=__doc__ or "",
     )  # fmt: skip
 
@@ -73,48 +69,33 @@ def inputs(nA: int, nB: int, seed: int) -> dict[str, Any]:
     return {"SA": S[:nA, :nA], "SB": S[nA:, nA:], "SAB": S[:nA, nA:], "sA": 4.0, "sB": 1.0, "sAB": 1.0, "syA": 5.0, "syB": 2.0}
 
 
-def model(fusion: str = "late") -> Model:
-    """Squared error of the sum of both branches."""
-    xA, xB, y, L = vector("xA", nA), vector("xB", nB), vector("y", o), scalars("L")
-    weights = dict.fromkeys((WA1, WB1, *OVER[fusion]))
-    named = {xA * xA.T: SA, xB * xB.T: SB, xA * xB.T: SAB, y * xA.T: SyA, y * xB.T: SyB, y * y.T: Syy}
-    return Model(
-        name=NAME, state=tuple(weights), given=(tau,), data=Moments((xA, xB, y), named),
-        let={L: norm2(y - OVER[fusion][0] * WA1 * xA - OVER[fusion][1] * WB1 * xB) / 2},
-        learn=Rate({W: -grad(L, W) / tau for W in weights}),
-        observe={"loss": mean(L)},
-    )  # fmt: skip
+def flow_claims(layers: int, f: int) -> tuple[Any, ...]:
+    """Flow of all layers, balance inside the branches, at the fusion and behind it."""
+    (A, B), (nA, nB, o) = branch_weights(layers, f), dims("nA nB o")
+    SAB, whole = matrix("SAB", nA, nB), [sp.MatMul(*reversed(W)) for W in (A, B)]
+    gA = matrix("SyA", o, nA) - whole[0] * matrix("SA", nA, nA) - whole[1] * SAB.T
+    gB = matrix("SyB", o, nB) - whole[1] * matrix("SB", nB, nB) - whole[0] * SAB
+    rates: dict[Any, Any] = {}
+    for W, g in ((A, gA), (B, gB)):
+        for l in range(layers):
+            above, below = W[:l:-1], W[:l][::-1]
+            term = sp.MatMul(*([sp.MatMul(*above).T] if above else []), g, *([sp.MatMul(*below).T] if below else []))
+            rates[W[l]] = rates[W[l]] + term / tau if W[l] in rates else term / tau
+    chains = [pair for part in (A[:f], B[:f], A[f:]) for pair in pairwise(part)]
+    kept = [Conserved(f"balance of {a} and {b}", b.T * b - a * a.T) for a, b in chains]
+    if f < layers:
+        kept.append(Conserved("balance at the fusion", A[f].T * A[f] - A[f - 1] * A[f - 1].T - B[f - 1] * B[f - 1].T))
+    return Published("flow of all layers", rate=rates), *kept
 
 
-def strengths(fusion: str) -> Manifold:
-    """One-dimensional modalities and target; balanced layers of rank one."""
-    eA, eB, ey = vector("eA", nA), vector("eB", nB), vector("ey", o)
-    rA, rB = (vector("rA", h), vector("rB", h)) if fusion == "late" else (vector("r", h),) * 2
-    lift = {WA1: uA * rA * eA.T, WB1: uB * rB * eB.T}
-    lift |= {WA2: uA * ey * rA.T, WB2: uB * ey * rB.T} if fusion == "late" else {W2: u * ey * rA.T}
-    data = {SA: sA * eA * eA.T, SB: sB * eB * eB.T, SAB: sAB * eA * eB.T, SyA: syA * ey * eA.T, SyB: syB * ey * eB.T}
-    data[Syy] = scalars("sy") * ey * ey.T
-    tags = dict.fromkeys((eA, eB, ey, rA, rB), "orth")
-    return Manifold(lift, coordinates=(uA, uB) if fusion == "late" else (uA, uB, u), data=data, tags=tags)
-
-
-def claims(fusion: str) -> tuple[Any, ...]:
-    """Flow of all layers, their balance, and the strengths of one-dimensional modalities."""
-    overA, overB = OVER[fusion]
-    gA, gB = SyA - overA * WA1 * SA - overB * WB1 * SAB.T, SyB - overB * WB1 * SB - overA * WA1 * SAB
-    full = {WA1: overA.T * gA / tau, WB1: overB.T * gB / tau}
-    above = (uA, uB) if fusion == "late" else (u, u)
-    dA, dB = syA - above[0] * uA * sA - above[1] * uB * sAB, syB - above[1] * uB * sB - above[0] * uA * sAB
-    small = {uA: above[0] * dA / tau, uB: above[1] * dB / tau}
-    if fusion == "late":
-        full |= {WA2: gA * WA1.T / tau, WB2: gB * WB1.T / tau}
-        kept = [Conserved(f"balance of branch {k}", b.T * b - a * a.T) for k, a, b in (("A", WA1, WA2), ("B", WB1, WB2))]
-    else:
-        full[W2], small[u] = (gA * WA1.T + gB * WB1.T) / tau, (uA * dA + uB * dB) / tau
-        kept = [Conserved("balance at the fusion", W2.T * W2 - WA1 * WA1.T - WB1 * WB1.T)]
-        kept.append(Conserved("balance of the strengths", u**2 - uA**2 - uB**2, on=strengths(fusion)))
-    reduced = Published("strengths of both modalities", rate=small, on=strengths(fusion))
-    return (
-        Published("flow of all layers", rate=full), *kept, reduced,
-        MatchesSimulation("gradient descent and SGD", observables=("loss",), sizes=(500, 1000, 2000), seeds=40, time=1.0),
-    )  # fmt: skip
+def mode_claims(layers: int, f: int) -> tuple[Any, ...]:
+    """Strengths of one-dimensional modalities, and what they keep."""
+    after = u ** (layers - f)
+    dA = syA - sA * uA**f * after - sAB * uB**f * after
+    dB = syB - sB * uB**f * after - sAB * uA**f * after
+    rates = {uA: uA ** (f - 1) * after * dA / tau, uB: uB ** (f - 1) * after * dB / tau}
+    if f == layers:
+        return (Published("strengths of both modalities", rate=rates, on=two_strengths(layers, f)),)
+    rates[u] = (uA**f * dA + uB**f * dB) * u ** (layers - f - 1) / tau
+    kept = Conserved("balance of the strengths", u**2 - uA**2 - uB**2, on=two_strengths(layers, f))
+    return Published("strengths of both modalities", rate=rates, on=two_strengths(layers, f)), kept

@@ -29,6 +29,7 @@ from typing import Any
 import sympy as sp
 
 from derive.ansatz import Manifold
+from derive.catalog.claims_of_attention import merged_saddles, separate_saddles
 from derive.entry import Conserved, Entry, MatchesSimulation, Published, Solves
 from derive.library_attention import attention_weights, linear_attention
 from derive.sugar import dot, norm2
@@ -48,15 +49,12 @@ def entry(
     spectrum = [[2 * (i + 1) / (D * (D + 1)) if i == j else 0.0 for j in range(D)] for i in range(D)]
     sizes = {"D": D, "N": N, "tau": tau, "Lam": spectrum}
     return Entry(
-        name=NAME,
-        title=f"linear attention in context, {attention} key and query, {heads} heads",
-        reference=REFERENCE,
-        kind="matrix",
+        name=NAME, title=f"linear attention in context, {attention} key and query, {heads} heads", reference=REFERENCE,
         model=linear_attention(attention, heads, name=NAME),
         values={**sizes, "scale": scale, "time": time, "eta": 0.01, "seeds": seeds, "seed": seed},
-        claims=merged_claims(heads) if attention == "merged" else separate_claims(heads),
+        claims=merged_claims(heads) if attention == "merged" else separate_claims(heads, D),
         docs=__doc__ or "",
-    )
+    )  # fmt: skip
 
 
 def white(heads: int) -> Manifold:
@@ -96,11 +94,12 @@ def merged_claims(heads: int) -> tuple[Any, ...]:
         *(Conserved(f"norm of {U} and {v}", norm2(U) - v**2) for U, v in found),
         Solves("white inputs", {z: sp.sqrt(sp.sqrt(D) * sigma / heads)}, initial={z: z0}, ansatz=white(heads)),
         Solves("white inputs, closed form of the engine", {}, ansatz=white(heads)),
+        *merged_saddles(heads, white(heads)),
         MatchesSimulation("SGD on fresh sequences", observables=("loss",), sizes=(100, 400), seeds=24, time=10.0),
     )
 
 
-def separate_claims(heads: int) -> tuple[Any, ...]:
+def separate_claims(heads: int, dimension: int) -> tuple[Any, ...]:
     """Heads of rank one; a head along an eigenvector obeys one separable equation."""
     found, rates = attention_weights("separate", heads), {}
     A = (1 + 1 / N) * Lam * Lam + sp.Trace(Lam) / N * Lam
@@ -116,5 +115,6 @@ def separate_claims(heads: int) -> tuple[Any, ...]:
         *(Conserved(f"norm of {k} and {v}", norm2(k) - v**2) for k, q, v in found),
         Published("one head along an eigenvector of Lam", rate={z: rate}, on=eigenvector(heads, S)),
         Solves("growth along an eigenvector, closed form of the engine", {}, ansatz=eigenvector(heads, mu)),
+        *separate_saddles(heads, dimension, eigenvector(heads, mu)),
         MatchesSimulation("SGD on fresh sequences", observables=("loss",), sizes=(100, 400), seeds=24, time=10.0),
     )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from derive.binomial import binomial, binomial_tail, power
 from derive.errors import BudgetExceeded, UnsupportedNode
 from derive.gaussian.signs import angle, angle0, erf0, inv0, isqrt0, residual, sign4
 
@@ -113,4 +114,5 @@ NUMPY: Mapping[str, Any] = _Named({
     "relu'": lambda z: np.heaviside(z, 0.0), "abs'": np.sign, "sq'": lambda z: 2.0 * z, "sq''": lambda z: 2.0 + 0.0 * z,
     "sin'": np.cos, "cos'": lambda z: -np.sin(z), "exp'": np.exp, "log'": lambda z: 1.0 / z,
     "inv0": inv0, "residual": residual, "isqrt0": isqrt0, "angle": angle, "angle0": angle0, "erf0": erf0, "sign4": sign4,
+    "is_zero": lambda z: 1.0 * np.equal(z, 0.0), "power": power, "binomial": binomial, "binomial_tail": binomial_tail,
 })  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numerics.claims.expressions import value
-from numerics.claims.states import draw_values
+from numerics.claims.states import draw_values, scattered
 from numerics.claims.subject import Subject, horizon, solve
 from numerics.report import Check
 
@@ -15,7 +15,7 @@ from numerics.report import Check
 def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
     """Integrate with rtol 1e-10 and follow the quantity."""
     system = subject.system(claim.on)
-    state, params, sizes = draw_values(system, subject.values, subject.rng(0))
+    state, params, sizes = draw_values(system, scattered(system, subject.values, subject.rng(1)), subject.rng(0))
     times = np.linspace(0, horizon(system, state, params, subject.values), 21)
     path = solve(system, state, params, times, rtol=1e-10)
     seen = np.array([value(claim.quantity, {**sizes, **params, **path.at(i)}) for i in range(len(times))])

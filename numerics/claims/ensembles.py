@@ -1,7 +1,7 @@
 """Ensembles of one-pass SGD at several N, recorded as overlaps, from weights whose overlaps are exactly the given ones.
 
 Vectors with a joint Gram matrix C are  V = sqrt(N) C^(1/2) E  with E a random isometry (rows orthonormal in R^N), so every size
-starts at the same point of the order-parameter equations and the runs differ by their draws alone.
+starts at the same point of the order-parameter equations and the runs differ by their draws alone (`numerics.claims.blocks`).
 The plan runs on the tape; if a fast family reproduces one step of the plan on the same draws to 1e-12, it is used instead.
 Imported by the claim checkers only.
 """
@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from derive.fields import FieldRule
 from derive.overlaps import Overlaps
+from numerics.claims.blocks import exact_sizes, long_axis, place_blocks, project_blocks
 from numerics.simulate import Stream, one_step, replicate, simulate
 from numerics.simulate.families import committee
 from numerics.trajectory import Array
@@ -41,49 +43,9 @@ def common_times(sizes: Sequence[int], end: float, count: int) -> tuple[Array, l
     return np.asarray(np.arange(1, number + 1) * (ticks / unit), dtype=np.float64), [ticks * size // unit for size in sizes]
 
 
-def place_vectors(overlaps: Overlaps, gram: Mapping[str, Array], n: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Arrays (family size, n) of every family with exactly these overlaps ``V_a V_b^T / n``.
-
-    Raises
-    ------
-    ValueError
-        If n is smaller than the number of vectors.
-    """
-    families = list(overlaps.families)
-    rows = [[_block(overlaps, gram, a, b) for b in families] for a in families]
-    joint = np.block(rows)
-    if n < len(joint):
-        raise ValueError(f"{len(joint)} vectors with free overlaps need N >= {len(joint)}, not {n}; raise the sizes")
-    values, vectors = np.linalg.eigh(joint)
-    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    isometry = np.linalg.qr(rng.standard_normal((n, len(joint))))[0].T
-    stacked = np.sqrt(n) * root @ isometry
-    edges = np.cumsum([0, *(len(row[0]) for row in rows)])
-    return {f: stacked[i:j] for f, i, j in zip(families, edges[:-1], edges[1:], strict=True)}
-
-
-def _block(overlaps: Overlaps, gram: Mapping[str, Array], a: str, b: str) -> Array:
-    name, swapped = overlaps.name(a, b)
-    array = np.asarray(gram[name], dtype=float)
-    shape = tuple(1 if overlaps.families[f] == 1 else -1 for f in ((b, a) if swapped else (a, b)))
-    array = array.reshape(shape) if shape != (-1, -1) else array
-    return array.T if swapped else array
-
-
-def project(overlaps: Overlaps, weights: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, Array]:
-    """Overlaps of arrays (..., family size, N), for the names and shapes in ``like``."""
-    out = {}
-    for (a, b), name in overlaps.names.items():
-        if name in like and (a in weights and b in weights):
-            made = weights[a] @ np.swapaxes(weights[b], -1, -2) / weights[a].shape[-1]
-            out[name] = made.reshape(*made.shape[:-2], *np.shape(like[name]))
-    return out
-
-
 def run_overlaps(
     plan: Mapping[str, Any],
-    overlaps: Overlaps,
-    big: str,
+    rule: FieldRule,
     start: Mapping[str, Array],
     given: Mapping[str, Array],
     size: int,
@@ -97,33 +59,65 @@ def run_overlaps(
 
     Parameters
     ----------
+    rule : FieldRule
+        Says which overlaps are taken of which arrays, and how long the blocks of inputs are.
     start : overlaps and O(1) states of the order-parameter system.
     given : its parameters (overlaps of fixed vectors included).
+
+    Raises
+    ------
+    ValueError
+        If no vectors have these overlaps at this size.
+    InvalidSpec
+        If a block has no whole number of inputs.
+    ArithmeticError
+        If a run does not stay finite.
     """
-    vectors = place_vectors(overlaps, {**start, **given}, size, Stream(root=root).generator("start"))
-    turned = {f: v.T if _axis(plan, f, big) == 0 else v for f, v in vectors.items()}
+    lengths, overlaps = exact_sizes(rule, given, size), rule.overlaps
+    vectors = place_blocks(overlaps, {**start, **given}, size, lengths, Stream(root=root).generator("start"))
+    shapes = {**plan["state"], **plan["given"]}
+    turned = {f: v.T if long_axis(shapes[f], lengths) == 0 else v for f, v in vectors.items()}
     state = {n: turned[n] if n in turned else np.asarray(start[n]) for n in plan["state"]}
-    fixed = {n: turned[n] if n in turned else np.asarray(given[n]) for n in plan["given"] if n != big}
+    fixed = {n: turned[n] if n in turned else np.asarray(given[n]) for n in plan["given"] if n not in lengths}
     weights = Weights(state=state, given=fixed)
-    fast = match_committee(plan, weights, Stream(root=root).generator("data"))
+    fast = match_committee(plan, weights, Stream(root=root).generator("data")) if len(lengths) == 1 else None
     if fast is not None:
         return _run_committee(fast, weights, overlaps, start, steps, every, seeds, root), "committee"
-    run = simulate(plan, {**fixed, big: size}, state, steps, seed=root, replicas=seeds, every=every, observe=False)
+    counts = {d: int(given[d]) for d in plan["dims"] if d in given}  # sizes of draws that no array carries
+    sizes = {**fixed, **counts, **lengths}
+    run = simulate(plan, sizes, state, steps, seed=root, replicas=seeds, every=every, observe=False)
     if any(s != "ok" for s in run.status):
-        raise ArithmeticError(f"a simulation at {big} = {size} did not stay finite; lower the rate or the time of the claim")
-    moving = {f: (np.swapaxes(run.values[f], -1, -2) if _axis(plan, f, big) == 0 else run.values[f])[:, 1:]
-              for f in vectors if f in run.values}  # fmt: skip
-    resting = {f: v for f, v in vectors.items() if f not in moving}
-    out = project(overlaps, {**resting, **moving}, start)
-    for name in start:
+        raise ArithmeticError(
+            f"a simulation at {rule.big} = {size} did not stay finite; lower the rate or the time of the claim"
+        )
+    return read_overlaps(run.values, vectors, shapes, overlaps, start, size, lengths, skip=1), "tape"
+
+
+def read_overlaps(
+    seen: Mapping[str, Array],
+    vectors: Mapping[str, Array],
+    shapes: Mapping[str, Any],
+    overlaps: Overlaps,
+    like: Mapping[str, Array],
+    size: int,
+    lengths: Mapping[str, int],
+    *,
+    skip: int = 0,
+) -> dict[str, Array]:
+    """Recorded weights (seeds, T, rows, columns) as the order parameters in ``like``, without the first ``skip`` records.
+
+    Families that were not recorded rest at ``vectors``.
+    """
+    weights = dict(vectors)
+    for f in vectors:
+        if f in seen:
+            weights[f] = (np.swapaxes(seen[f], -1, -2) if long_axis(shapes[f], lengths) == 0 else seen[f])[:, skip:]
+    out = project_blocks(overlaps, weights, like, size, lengths)
+    for name in like:
         if name not in out:
-            out[name] = run.values[name][:, 1:].reshape(seeds, -1, *np.shape(start[name]))
-    return out, "tape"
-
-
-def _axis(plan: Mapping[str, Any], family: str, big: str) -> int:
-    shape = plan["state"].get(family) or plan["given"][family]
-    return int(shape[0] != big)
+            array = seen[name][:, skip:]
+            out[name] = array.reshape(*array.shape[:2], *np.shape(like[name]))
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------- the committee family

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from derive.laws import Moments
+from derive.rules import Phase
 from numerics.claims.ensembles import common_times, run_overlaps
 from numerics.claims.states import dimension, draw_sizes, draw_values
 from numerics.claims.subject import Subject, fitted, horizon, solve
@@ -27,14 +28,19 @@ ITEMS = 12  # of a drawn data set: more than the inputs of a small network, few 
 STRETCH = 1.005
 BATCH = 4  # items per step of mini-batch SGD; the spread's own correction, noise times step, is a quarter of that of one item
 SIZES = (100, 200, 400, 800)
+DESCENT = (64, 128, 256, 512)  # steps in each of eight pieces of the time, for full-batch descent
 
 
 def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
-    """Checks for the kind of the entry."""
+    """Checks for the kind of the entry; a model with a protocol is followed through all of it."""
+    if any(isinstance(item, Phase) for item in subject.entry.model.protocol):
+        from numerics.claims.protocols import check as follow_protocol
+
+        return follow_protocol(claim, subject)
     return _online(claim, subject) if subject.entry.kind == "online" else _matrix(claim, subject)
 
 
-def _sizes(claim: Any, subject: Subject) -> tuple[int, ...]:
+def sizes_of(claim: Any, subject: Subject) -> tuple[int, ...]:
     """The sizes of the claim; if quick a quarter of them, but not below what is still large (dimension) or small (step)."""
     sizes = tuple(int(n) for n in claim.sizes) or SIZES
     least = 50 if subject.entry.kind == "online" else 100
@@ -42,12 +48,12 @@ def _sizes(claim: Any, subject: Subject) -> tuple[int, ...]:
     return tuple(round(n * factor) for n in sizes)
 
 
-def _roots(subject: Subject, count: int) -> list[int]:
+def roots(subject: Subject, count: int) -> list[int]:
     words = np.random.SeedSequence(subject.seed, spawn_key=(subject.claim, 99)).generate_state(count)
     return [int(w) for w in words]
 
 
-def _verdict(
+def verdict(
     label: str,
     sizes: tuple[int, ...],
     runs: Mapping[str, list[Array]],
@@ -72,17 +78,18 @@ def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
     data = plan(model)
     usable = {*data["given"], *data["moments"], *data["dims"]}
     given = {n: np.asarray(v) for n, v in {**sizes, **values}.items() if n in usable}
-    checks = descent_checks(claim.label, subject, data, given, start, params, end)
+    counts = tuple(int(n) for n in claim.sizes) if claim.sizes and not data["draws"] else DESCENT
+    checks = descent_checks(claim.label, subject, data, given, start, params, end, counts)
     if checks and not data["draws"]:
         return checks  # nothing is drawn: descent is all there is to simulate
-    ns = _sizes(claim, subject)
+    ns = sizes_of(claim, subject)
     times, every = common_times(ns, end, 4)
     path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
     wanted = claim.observables or tuple(start)
     theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
     runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
-    for n, step, root in zip(ns, every, _roots(subject, len(ns)), strict=True):
-        updates = plan(as_updates(model, eta=_rational(n), batch=BATCH))
+    for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
+        updates = plan(as_updates(model, eta=rational(n), batch=BATCH))
         run = simulate(
             updates, given, start, step * len(times), seed=root, replicas=claim.seeds, every=step,
             observe=any(name not in start for name in wanted),
@@ -90,7 +97,7 @@ def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
         for name in runs:
             seen = run.values[name] if name in run.values else run.observables[name]
             runs[name].append(seen[:, 1:].reshape(claim.seeds, len(times), *np.shape(path.at(0).get(name, 0.0))))
-    return checks + _verdict(f"{claim.label}: SGD, {BATCH} items per step", ns, runs, theory, start, subject.seed)
+    return checks + verdict(f"{claim.label}: SGD, {BATCH} items per step", ns, runs, theory, start, subject.seed)
 
 
 def bound_model(subject: Subject) -> Any:
@@ -110,7 +117,7 @@ def bound_model(subject: Subject) -> Any:
     return model.bind(**arrays) if arrays else model
 
 
-def _rational(n: int) -> Any:
+def rational(n: int) -> Any:
     import sympy as sp
 
     return sp.Rational(1, n)
@@ -118,7 +125,7 @@ def _rational(n: int) -> Any:
 
 def descent_checks(
     label: str, subject: Subject, data: Mapping[str, Any], given: Mapping[str, Array], start: Mapping[str, Array],
-    params: Mapping[str, Array], end: float,
+    params: Mapping[str, Array], end: float, counts: tuple[int, ...] = DESCENT,
 ) -> tuple[Check, ...]:  # fmt: skip
     """Order of full-batch gradient descent in its step; empty if the averages of the rule are not finite sums."""
     if data["rule"]["kind"] != "rate" or any(law["law"] not in ("Choice",) for law in data["draws"]):
@@ -127,7 +134,7 @@ def descent_checks(
     times = np.linspace(0, end, pieces + 1)
     exact = solve(subject.flow, start, params, times, rtol=1e-11)
     late = solve(subject.flow, start, params, times * STRETCH, rtol=1e-11)
-    for parts in (64, 128, 256) if subject.quick else (64, 128, 256, 512):
+    for parts in counts[:-1] if subject.quick and len(counts) > 2 else counts:
         eta = end / pieces / parts
         run = simulate(data, given, start, pieces * parts, every=parts, dt=eta, observe=False)
         errors = [max(float(np.abs(run.values[n][0] - path.values[n]).max()) for n in start) for path in (exact, late)]
@@ -162,21 +169,19 @@ def _online(claim: Any, subject: Subject) -> tuple[Check, ...]:
     rule, data = field_rule(subject.entry.model), plan(subject.entry.model)
     start, params, _ = draw_values(subject.flow, subject.values, subject.rng(0))
     end = float(claim.time or subject.values.get("time", 5.0))
-    ns = _sizes(claim, subject)
+    ns = sizes_of(claim, subject)
     times, every = common_times(ns, end, 5)
     path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
     wanted = claim.observables or tuple(start)
     theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
     runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
     engine = ""
-    for n, step, root in zip(ns, every, _roots(subject, len(ns)), strict=True):
-        seen, engine = run_overlaps(
-            data, rule.overlaps, rule.big, start, params, n, step * len(times), step, seeds=claim.seeds, root=root
-        )
+    for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
+        seen, engine = run_overlaps(data, rule, start, params, n, step * len(times), step, seeds=claim.seeds, root=root)
         seen = {**seen, **observed(subject, seen, params, [w for w in wanted if w not in seen])}
         for name in runs:
             runs[name].append(seen[name])
-    return _verdict(f"{claim.label} ({engine})", ns, runs, theory, start, subject.seed)
+    return verdict(f"{claim.label} ({engine})", ns, runs, theory, start, subject.seed)
 
 
 def observed(subject: Subject, seen: Mapping[str, Array], params: Mapping[str, Array], names: list[str]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from derive.system import Flow
 from numerics.claims.expressions import value
-from numerics.claims.states import draw_values
+from numerics.claims.states import draw_values, scattered
 from numerics.claims.subject import Subject, horizon, solve
 from numerics.compare import common_deviation
 from numerics.report import Check
@@ -24,7 +24,7 @@ SMALL = 1e-2  # of an order-one start: near the saddle, where forms that overflo
 def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
     """Compare at 41 times through the transition."""
     system = subject.system(claim.ansatz)
-    drawn, params, sizes = draw_values(system, subject.values, subject.rng(0))
+    drawn, params, sizes = draw_values(system, scattered(system, subject.values, subject.rng(1)), subject.rng(0))
     start = {name: SMALL * array for name, array in drawn.items()}
     names: dict[str, Array] = {}
     for variable, initial in claim.initial.items():
@@ -36,7 +36,7 @@ def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
     end = 3 * horizon(system, start, params, subject.values)
     times = np.linspace(0, end, 41)
     path = solve(system, start, params, times, rtol=1e-12)
-    form = _form(claim, system, start, {**sizes, **params, **names}, times)
+    form = form_of(claim, system, start, {**sizes, **params, **names}, times)
     return (
         Check(
             claim=claim.label,
@@ -49,7 +49,8 @@ def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
     )
 
 
-def _form(claim: Any, system: Flow, start: Mapping[str, Array], known: Mapping[str, Any], times: Array) -> dict[str, Array]:
+def form_of(claim: Any, system: Flow, start: Mapping[str, Array], known: Mapping[str, Any], times: Array) -> dict[str, Array]:
+    """The claimed solution at these times, or that of the engine if the claim prints none."""
     if not claim.solution:
         from derive.solve import closed_form
 

@@ -15,7 +15,9 @@ import numpy as np
 
 from derive.errors import InvalidSpec
 from derive.system import Block, Flow
+from derive.tree import names
 from derive.words import Atom
+from numerics.claims.overlap_states import draw_overlaps, joint_overlaps
 from numerics.trajectory import Array
 
 DEPTH = 12  # length n of the vectors behind a Gram matrix; more than any index set drawn here
@@ -55,10 +57,28 @@ def _names(tree: Any) -> list[str]:
     return [n for part in tree for n in _names(part)] if isinstance(tree, tuple) else []
 
 
+def scattered(flow: Flow, known: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The known values with every number that is a parameter moved a little, by a factor of its own, or away from zero.
+
+    At the values of an entry two time constants may be equal, or one, or a strength zero, and a claim that confuses or forgets
+    them would pass. Sizes, whole numbers and what the facts of a model speak of stay.
+    """
+    source = flow.source
+    while isinstance(source, Flow):
+        source = source.source
+    lowered = getattr(source, "lowered", None)
+    bound = {n for fact in getattr(lowered, "facts", ()) for side in fact for n in names(side)}
+    free = [b.name for b in flow.parameters if not b.shape and b.name not in bound and isinstance(known.get(b.name), float)]
+    return {**known, **{name: known[name] * rng.uniform(0.75, 1.35) if known[name] else rng.uniform(0.1, 0.4) for name in free}}
+
+
 def draw_values(
-    flow: Flow, known: Mapping[str, Any], rng: np.random.Generator
+    flow: Flow, known: Mapping[str, Any], rng: np.random.Generator, *, keep: bool = False
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, int]]:
-    """Random state, parameters (known ones where shapes fit) and sizes of a system."""
+    """Random state, parameters (known ones where shapes fit) and sizes of a system.
+
+    With ``keep``, overlaps that are drawn go together with those of the state that are known: the start of a run.
+    """
     sizes = draw_sizes(flow, known)
     vectors: dict[str, Array] = {}
     state = {b.name: _draw(b, flow.level, sizes, vectors, rng) for b in flow.state}
@@ -67,6 +87,11 @@ def draw_values(
         drawn = _draw(b, flow.level, sizes, vectors, rng)
         fits = b.name in known and np.shape(known[b.name]) == drawn.shape
         params[b.name] = np.asarray(known[b.name], dtype=float) if fits else drawn
+    overlaps = joint_overlaps(flow, known, keep=keep)
+    if overlaps is not None:
+        drawn_together = draw_overlaps(overlaps, sizes, known, rng, keep=keep)
+        state |= {n: a for n, a in drawn_together.items() if n in state}
+        params |= {n: a for n, a in drawn_together.items() if n in params}
     return state, params, sizes
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from derive.errors import InvalidSpec
 from derive.system import Flow, Reduction
 from numerics.integrate import integrate
 from numerics.trajectory import Array, Trajectory
@@ -52,19 +53,38 @@ class Subject:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.claim, purpose)))
 
     def reduction(self, ansatz: Any) -> Reduction:
-        """The reduction by an ansatz or a chain of them; refuses if the manifold is not invariant."""
-        from derive.reduction import reduce
-
-        return reduce(self.flow, ansatz)
+        """The reduction by an ansatz, a function of the flow, or a chain of them; refuses if a manifold is not invariant."""
+        made = _derived(self.flow, ansatz)
+        if isinstance(made, Reduction):
+            return made
+        raise InvalidSpec(
+            f"a claim of {self.entry.name} needs a reduction, but its function gives the flow {made.name} alone; let it return "
+            "the Reduction, not its .system"
+        )
 
     def system(self, ansatz: Any = None) -> Flow:
-        """The flow, or its reduction by an ansatz."""
+        """The flow, its reduction by an ansatz, or what a function Flow -> Flow or Reduction makes of it."""
         if ansatz is None:
             return self.flow
-        system = self.reduction(ansatz).system
+        made = _derived(self.flow, ansatz)
+        system = made.system if isinstance(made, Reduction) else made
         if self.reduced is not None and [b.name for b in self.reduced.state] == [b.name for b in system.state]:
             return self.reduced
         return system
+
+
+def _derived(flow: Flow, ansatz: Any) -> Flow | Reduction:
+    """Apply a chain of ansatz objects and functions."""
+    from derive.reduction import reduce
+
+    made: Flow | Reduction = flow
+    for step in ansatz if isinstance(ansatz, list | tuple) else (ansatz,):
+        made = step(made) if callable(step) else reduce(made, step)
+        if not isinstance(made, Flow | Reduction):
+            raise InvalidSpec(
+                f"a function in on= or ansatz= of a claim gives {type(made).__name__}; let it return a Flow or a Reduction"
+            )
+    return made
 
 
 def fitted(kernel: Any, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,11 +92,11 @@ def fitted(kernel: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     return {b.name: params[b.name] for b in kernel.parameters if b.name in params}
 
 
-def rates(flow: Flow, state: Mapping[str, Array], params: Mapping[str, Any]) -> dict[str, Array]:
-    """Right-hand side of a system at a state, by its NumPy kernel."""
+def rates(flow: Flow, state: Mapping[str, Array], params: Mapping[str, Any], *, kernel: Any = None) -> dict[str, Array]:
+    """Right-hand side of a system at a state, by its NumPy kernel (compiled here if it is not given)."""
     from codegen import compile
 
-    kernel = compile(flow, backend="numpy")
+    kernel = kernel or compile(flow, backend="numpy")
     layout = kernel.layout(dict(state))
     f = kernel.flat_rhs(layout, kernel.arguments(fitted(kernel, params)))
     return {name: np.asarray(rate) for name, rate in layout.unpack(f(0.0, layout.pack(dict(state)))).items()}

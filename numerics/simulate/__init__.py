@@ -8,9 +8,10 @@ from .engine import SimulationResult, one_step, simulate
 from .ensemble import replicate
 from .errors import BindingError, NotSimulable, PlanError, SimulationError
 from .plan import Plan, read_plan
+from .protocol import simulate_protocol
 from .streams import Stream
 
 __all__ = [
-    "simulate", "one_step", "SimulationResult", "Plan", "read_plan", "replicate", "Stream",
+    "simulate", "simulate_protocol", "one_step", "SimulationResult", "Plan", "read_plan", "replicate", "Stream",
     "SimulationError", "PlanError", "BindingError", "NotSimulable",
 ]  # fmt: skip

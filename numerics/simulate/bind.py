@@ -6,7 +6,7 @@ Imported by the engine; imports NumPy and the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,17 +51,33 @@ def sizes_of(plan: Plan, values: Mapping[str, Any], state: Mapping[str, Any]) ->
     return sizes
 
 
-def bind_values(plan: Plan, values: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """Arrays of the given symbols (and of the named moments that are present), with checked shapes."""
+def bind_values(
+    plan: Plan, values: Mapping[str, Any], sizes: Mapping[str, int], *, moving: tuple[str, ...] = ()
+) -> dict[str, Array]:
+    """Arrays of the given symbols (and of the named moments that are present), shapes checked; ``moving`` ones are not here."""
     declared = {**plan.given, **plan.moments}
     allowed = {*declared, *_dimension_names(plan)}
-    for name in values:
+    for name in (*values, *moving):
         if name not in allowed:
             raise BindingError(f"value {name} is not declared in the plan; it declares {', '.join(sorted(allowed))}.")
-    missing = [name for name in plan.given if name not in values and name not in sizes]
+    missing = [name for name in plan.given if name not in values and name not in sizes and name not in moving]
     if missing:
         raise BindingError(f"no value for {', '.join(missing)}. Pass values={{{missing[0]!r}: ...}}.")
     return {name: _fit(values[name], declared[name], sizes, name) for name in declared if name in values}
+
+
+def control_value(plan: Plan, name: str, control: Callable[[float], Any], t: float, sizes: Mapping[str, int]) -> Array:
+    """Value of a given symbol that is a function of time, with its shape checked.
+
+    Raises
+    ------
+    BindingError
+        The function returns another shape, or no finite numbers.
+    """
+    shape = {**plan.given, **plan.moments}.get(name)
+    if shape is None:
+        raise BindingError(f"value {name} is not declared in the plan; it declares {', '.join((*plan.given, *plan.moments))}.")
+    return _fit(control(t), shape, sizes, f"{name} at t = {t:g}")
 
 
 def bind_state(plan: Plan, state: Mapping[str, Any], sizes: Mapping[str, int], replicas: int) -> dict[str, Array]:
@@ -102,10 +118,19 @@ def _matrix_shape(actual: tuple[int, ...], shape: Shape, name: str) -> tuple[int
 
 
 def _fit(value: Any, shape: Shape, sizes: Mapping[str, int], name: str) -> Array:
-    array = np.array(value, dtype=np.float64)
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BindingError(
+            f"{name} is {type(value).__name__}, not made of numbers. Pass an array, or a function of time."
+        ) from None
     target = tuple(dimension(tree, sizes) for tree in shape)
     if array.ndim == 1 and len(shape) == 2 and shape[1] == 1:
         array = array[:, None]
+    if array.shape != target and not shape:
+        raise BindingError(
+            f"{name} has shape {array.shape}; the plan declares one number. Pass one, or a function of t for a course in time."
+        )
     if array.shape != target:
         raise BindingError(f"{name} has shape {array.shape}; the plan declares {_text(shape)}, which is {target}.")
     if not np.all(np.isfinite(array)):

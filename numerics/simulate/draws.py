@@ -56,8 +56,11 @@ def enumerate_laws(laws: Sequence[Law], scope: Scope, limit: int) -> Array | Non
     if np.prod([_count(law, scope) for law in laws], dtype=float) > limit:
         return None
     weights = np.ones((1,) * (scope.depth + 2))
+    known = dict(scope.nodes)
     for number, law in enumerate(laws):
         values, probs = _outcomes(law, scope)
+        for name in [n for n in scope.nodes if n in scope.let and n not in known]:
+            del scope.nodes[name]  # a definition used by the law: its value belongs to the outcomes of the earlier laws only
         n = probs.shape[-1]
         joint = weights[..., :, None] * (probs if probs.ndim == 1 else _along(probs, weights.ndim))
         size = weights.shape[-1]
@@ -110,17 +113,19 @@ def _count(law: Law, scope: Scope) -> int:
 def _outcomes(law: Law, scope: Scope) -> tuple[list[_Outcomes], Array]:
     """Values of each symbol and their probabilities (batch..., n)."""
     if law.values is None:
-        shape = _shape(law, 0, scope)
-        if len(law.symbols) != 1 or len(shape) != 2:
-            raise NotSimulable(f"{law.label} has no values: only a single vector can be a random unit vector. Pass values.")
-        values = [_Outcomes(np.eye(shape[0])[:, :, None], 2)]
+        values = [_Outcomes(np.eye(_one_hot(law, scope))[:, :, None], 2)]
     else:
         values = [_column(law, index, scope) for index in range(len(law.symbols))]
     n = values[0].array.shape[values[0].array.ndim - values[0].rank - 1]
-    probs = _probabilities(law, scope, n)
-    if probs.shape[-1] != n:
-        raise NotSimulable(f"{law.label} has {n} values and {probs.shape[-1]} probabilities. Give one for each value.")
-    return values, probs
+    return values, _probabilities(law, scope, n)
+
+
+def _one_hot(law: Law, scope: Scope) -> int:
+    """Length of the random unit vector that a choice without values is."""
+    shape = _shape(law, 0, scope)
+    if len(law.symbols) != 1 or len(shape) != 2:
+        raise NotSimulable(f"{law.label} has no values: only a single vector can be a random unit vector. Pass values.")
+    return shape[0]
 
 
 def _column(law: Law, index: int, scope: Scope) -> _Outcomes:
@@ -146,6 +151,8 @@ def _probabilities(law: Law, scope: Scope, n: int) -> Array:
         if node.rank != 2 or node.shape[1] != 1:
             raise NotSimulable(f"{law.label}: the probabilities have shape {node.shape}; they must be a column vector.")
         probs = node.value[..., 0]
+    if probs.shape[-1] != n:
+        raise NotSimulable(f"{law.label} has {n} values and {probs.shape[-1]} probabilities. Give one for each value.")
     return _checked(probs, law)
 
 
@@ -157,7 +164,11 @@ def _checked(probs: Array, law: Law) -> Array:
 
 
 def _choice(sampler: Sampler, law: Law, scope: Scope, count: int) -> dict[str, Node]:
-    values, probs = _outcomes(law, scope)
+    if law.values is None:  # the n unit vectors are not written out: n is the number of items of a data set
+        values: list[_Outcomes] = []
+        probs = _probabilities(law, scope, _one_hot(law, scope))
+    else:
+        values, probs = _outcomes(law, scope)
     n, columns = probs.shape[-1], _columns(law, scope)
     extra = (columns,) if columns > 1 else ()
     if law.probs is None:
@@ -171,7 +182,8 @@ def _choice(sampler: Sampler, law: Law, scope: Scope, count: int) -> dict[str, N
             index = ((edges[..., None, :] if extra else edges) <= u[..., None]).sum(axis=-1)
         index = np.minimum(index, n - 1)
     if law.values is None:
-        picked = np.eye(n)[index]
+        picked = np.zeros((*index.shape, n))
+        np.put_along_axis(picked, index[..., None], 1.0, axis=-1)
         return {law.symbols[0]: constant(picked.swapaxes(-1, -2) if extra else picked[..., None], 2)}
     return {name: constant(_take(value, index), value.rank) for name, value in zip(law.symbols, values, strict=True)}
 
@@ -248,6 +260,10 @@ def semidefinite_root(cov: Array, label: str) -> Array:
 def _marginal(sampler: Sampler, law: Law, scope: Scope, count: int) -> dict[str, Node]:
     """Independent entries: a function of normal numbers, or values with probabilities (a column: one for each row)."""
     name, shape = law.symbols[0], _shape(law, 0, scope)
+    if law.cov is not None:
+        raise NotSimulable(
+            f"{law.label}: one entry and a covariance are no joint law. Draw z ~ Normal, and define {name} = f(z) in `let`."
+        )
     if law.transform is not None:
         normal = constant(sampler.fill("standard_normal", scope, count, shape), len(shape))
         inner = Scope(plan=scope.plan, sizes=scope.sizes, nodes={name: normal}, outer=scope, depth=scope.depth)

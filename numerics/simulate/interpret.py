@@ -16,9 +16,10 @@ import numpy as np
 
 from . import tape_ops as ops
 from .errors import NotSimulable
+from .implicit import solve_root
 from .plan import Function, Plan
 from .tape import Array, Node, constant, gradient
-from .trees import Tree, dimension
+from .trees import Tree, dimension, walk
 
 #: Opens the inner scope of an average: (outer scope, averaged tree) -> (scope with fresh draws, weights).
 Fresh: TypeAlias = "Callable[[Scope, Tree], tuple[Scope, Array]]"
@@ -42,7 +43,7 @@ class Scope:
         if name in self.nodes:
             return self.nodes[name]
         if name in self.let:
-            node = evaluate(self.let[name], self)
+            node = _defined(name, self.let[name], self)
         elif self.outer is not None:
             node = self.outer.lookup(name)
             for _ in range(self.lifts):
@@ -181,10 +182,38 @@ def _mean(tree: Tree, scope: Scope) -> Node:
     return ops.weighted_mean(evaluate(tree[1], inner), weights)
 
 
+def _defined(name: str, tree: Tree, scope: Scope) -> Node:
+    """Value of a definition; one by ``root`` is the solution of its equation."""
+    if not (isinstance(tree, tuple) and tree[0] == "root"):
+        return evaluate(tree, scope)
+
+    def residual(x: Node, batch: bool) -> Node:
+        inner = Scope(
+            plan=scope.plan,
+            sizes=scope.sizes,
+            nodes={name: x},
+            outer=scope,
+            lifts=int(batch),
+            depth=scope.depth + int(batch),
+            fresh=scope.fresh,
+        )
+        return evaluate(tree[1], inner)
+
+    return solve_root(name, residual, _shape_of_unknown(name, tree[1], scope))
+
+
+def _shape_of_unknown(name: str, residual: Tree, scope: Scope) -> tuple[int, ...]:
+    """Shape of a term of the equation without the unknown."""
+    if isinstance(residual, tuple) and residual[0] == "mul":
+        return _shape_of_unknown(name, residual[-1], scope)
+    for term in residual[1:] if isinstance(residual, tuple) and residual[0] == "add" else ():
+        if name not in walk(term):
+            return evaluate(term, scope).shape
+    raise NotSimulable(f"root for {name}: the equation needs a term without {name} that stands in its sum by itself.")
+
+
 def _root(tree: Tree, scope: Scope) -> Node:
-    raise NotSimulable(
-        "root(...) defines a value by an equation; this engine runs explicit rules only. Solve it in derive.stationary."
-    )
+    raise NotSimulable("root(...) is simulated as a definition of its own: give it a name in `let`.")
 
 
 def _infinity(tree: Tree, scope: Scope) -> Node:

@@ -84,6 +84,36 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A stretch of learning: symbols bound to values (trees, which may hold t) or laws, and ``until`` >= 0 ends it early."""
+
+    length: Tree
+    values: tuple[Pair, ...] = ()
+    laws: tuple[Law, ...] = ()
+    until: Tree | None = None
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """Symbols that are given outside of this phase."""
+        return (*(name for name, _ in self.values), *(symbol for law in self.laws for symbol in law.symbols))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """New values of states, assigned at once from the old ones."""
+
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """``count`` entries of a dimension are deleted."""
+
+    dimension: str
+    count: Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A checked plan; mappings keep the order of the plan."""
 
@@ -99,6 +129,7 @@ class Plan:
     facts: tuple[tuple[Tree, Tree], ...]
     observe: Mapping[str, Tree]
     phases: int
+    protocol: tuple[Phase | Event | Drop, ...] = ()
 
     def law_of(self, name: str) -> Law | None:
         """The law that draws a symbol, or None."""
@@ -172,6 +203,7 @@ def read_plan(data: Mapping[str, Any] | Plan) -> Plan:
         facts=tuple((read_tree(left, "fact"), read_tree(right, "fact")) for left, right in data.get("facts") or ()),
         observe={name: read_tree(tree, f"observable {name}") for name, tree in (data.get("observe") or {}).items()},
         phases=len(data.get("protocol") or ()),
+        protocol=tuple(_protocol(item) for item in data.get("protocol") or ()),
     )
     _check_names(plan)
     return plan
@@ -260,6 +292,23 @@ def _rule(data: Mapping[str, Any] | None) -> Rule | None:
     raise PlanError(f"rule of kind {kind!r}: a simulation moves weights by an 'update' or a 'rate'.")
 
 
+def _protocol(item: Any) -> Phase | Event | Drop:
+    kind, *rest = item
+    if len(rest) != {"phase": 3, "event": 1, "drop": 2}.get(kind, -1):
+        raise PlanError(f"protocol: {item!r} is no part of it. Version {VERSION} knows phase, event, drop; use derive.plan.")
+    if kind == "phase":
+        length, binds, until = rest
+        return Phase(
+            length=read_tree(length, "phase"),
+            values=tuple((name, read_tree(value, f"phase {name}")) for name, how, value in binds if how != "law"),
+            laws=tuple(_law(value) for _, how, value in binds if how == "law"),
+            until=_optional(until, "phase until"),
+        )
+    if kind == "event":
+        return Event(pairs=_pairs(rest[0], "event"))
+    return Drop(dimension=str(rest[0]), count=read_tree(rest[1], "drop"))
+
+
 def _check_names(plan: Plan) -> None:
     drawn = tuple(symbol for law in plan.draws for symbol in law.symbols)
     sections = (plan.state, plan.given, plan.moments, drawn, plan.let)
@@ -289,6 +338,17 @@ def _check_names(plan: Plan) -> None:
     trees += [side for fact in plan.facts for side in fact]
     if plan.rule is not None:
         trees += [*plan.rule.trees, *(tree for _, tree in plan.rule.noise)]
+    timed: list[Tree] = []
+    for part in plan.protocol:
+        if isinstance(part, Phase):
+            timed += [part.length, *(tree for _, tree in part.values), *(tree for law in part.laws for tree in law.trees)]
+            timed += [] if part.until is None else [part.until]
+        elif isinstance(part, Event):
+            timed += [tree for _, tree in part.pairs]
+        else:
+            timed.append(part.count)
+    for tree in timed:
+        _check_tree(tree, {*known, "t"}, plan)
     bodies = {name: {*known, function.variable} for name, function in plan.functions.items()}
     for allowed, tree in [(set(known), tree) for tree in trees] + [(bodies[n], f.body) for n, f in plan.functions.items()]:
         _check_tree(tree, allowed, plan)

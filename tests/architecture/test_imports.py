@@ -16,7 +16,7 @@ from tests.architecture.source_tree import ROOT, imports, imports_of, shown, sou
 STANDARD = sys.stdlib_module_names
 COMMAND = {"sklearn", "typer", "rich", "h5netcdf"}
 ALLOWED = {
-    "derive": {"derive", "sympy", "mpmath", "numpy"},
+    "derive": {"derive", "sympy", "mpmath", "numpy", "scipy"},  # scipy in functions only, see below
     "codegen": {"codegen", "derive", "sympy", "numpy", "numba", "mpmath"},
     "numerics": {"numerics", "codegen", "derive", "sympy", "numpy", "scipy", "numba", "xarray", "matplotlib"} | COMMAND,
     "numerics/simulate": {"numerics.simulate", "numpy", "scipy", "numba"},
@@ -44,7 +44,7 @@ def test_each_package_imports_only_what_stands_below_it(folder: str) -> None:
     ("folder", "line"),
     [
         ("derive", "from codegen import compile"),
-        ("derive", "def f():\n    import scipy"),
+        ("derive", "def f():\n    import numba"),
         ("codegen", "import numerics.integrate"),
         ("numerics/simulate", "from derive.model import Model"),
         ("numerics/simulate", "from ..files import write_text"),
@@ -54,6 +54,12 @@ def test_each_package_imports_only_what_stands_below_it(folder: str) -> None:
 def test_the_rule_catches_a_wrong_import(folder: str, line: str) -> None:
     path = ROOT / folder / "example.py"
     assert forbidden(imports_of(ast.parse(line), path), folder)
+
+
+def test_derive_loads_scipy_only_where_a_special_function_or_a_solver_is_called() -> None:
+    early = [shown(p) for p in sources("derive") if any(top(m) == "scipy" for m in imports(p, lazy=False))]
+    assert not early, "import scipy inside the function that needs it: " + ", ".join(early)
+    assert any(top(m) == "scipy" for p in sources("derive") for m in imports(p)), "nothing is looked at"
 
 
 def test_no_engine_file_knows_a_catalogue_system() -> None:

@@ -15,7 +15,8 @@ from derive.indexed import Index, arr, const
 from derive.overlaps import make_overlaps
 from derive.system import Block, Flow
 from numerics.claims import conserved, published, solves
-from numerics.claims.ensembles import common_times, place_vectors, project
+from numerics.claims.blocks import place_vectors, project
+from numerics.claims.ensembles import common_times
 from numerics.claims.expressions import value
 from numerics.claims.states import draw_matrix, draw_values
 from numerics.claims.subject import Subject

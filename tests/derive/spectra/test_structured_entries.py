@@ -164,18 +164,3 @@ def test_relearning_obeys_its_claims() -> None:
         kept=3,
     )
     assert report.passed, str(report)
-
-
-@pytest.mark.parametrize("kept", [3, 6, 10])
-def test_relearning_ends_in_the_truncated_svd(kept: int) -> None:
-    """Roads: the flow of Q from the damaged weights; the tail of the squared singular values. Balance across the deletion."""
-    from derive.riccati_value import riccati_path
-
-    made = catalog.load("jarvis_2023_semantic_dementia", kept=kept)
-    w1, w2, s = made.values["W1"], made.values["W2"], made.model.values["Syx"]
-    assert np.abs(w2.T @ w2 - w1 @ w1.T).max() < 1e-14  # rounding of entries of order one
-    f = np.block([[np.zeros((8, 8)), s.T], [s, np.zeros((15, 15))]])
-    q = riccati_path([200.0], np.concatenate([w1.T, w2]), f)[0]
-    left = np.sum((s - q[8:] @ q[:8].T) ** 2) / 2
-    tail = np.sum(np.linalg.svd(s, compute_uv=False)[kept:] ** 2) / 2
-    assert left == pytest.approx(tail, abs=1e-9)  # e^(-2 * 200 * gap) is zero, except between equal singular values

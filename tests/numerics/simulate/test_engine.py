@@ -135,7 +135,7 @@ def test_progress_counts_to_the_end():
     ("change", "options", "remedy"),
     [
         ({"rule": None}, {}, "learn=Update"),
-        ({"protocol": [["phase"]]}, {}, "each phase by itself"),
+        ({"protocol": [["phase", 1, [], None]]}, {}, "run it by simulate_protocol"),
         ({}, {"dt": 0.1}, "Leave it out"),
         ({}, {"engine": "committee"}, "families"),
         ({}, {"open_law": "gauss"}, "'normal'"),
