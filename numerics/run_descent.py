@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,7 @@ STRETCH = 1.005
 LINEAR = 0.005  # of the weights: where the deviation is that small, the next order in the step is as small relative to it
 MOST_DESCENT = 4000  # steps of the first of four full-batch runs
 MOST_RECORDED = 3000  # steps of the larger size of step, unless the entry names a time: seconds, not minutes
+MOST_STILL = 4000  # the same on the tape, over the number of arrays, which its time grows with
 MOST_STEPS = 1500  # of the tape, which takes about a millisecond per step
 Show = Callable[[float, str], None]
 
@@ -105,9 +106,10 @@ def descend(
     values: Mapping[str, Any], plan: Descent, seed: int, show: Show,
 ) -> Found:  # fmt: skip
     """Full-batch descent at four steps and SGD at two; a rule that cannot be simulated is reported, not guessed."""
-    if not model.lowered.draws:
-        return Found(notes=("not simulated: nothing is drawn; gradientflow verify compares descent with the flow",))
     try:
+        if not model.lowered.draws:
+            show(0.3, "descent; nothing is drawn")
+            return _still(entry, model, flow, reduction, start, params, values, plan, seed)
         return _descend(entry, model, flow, reduction, start, params, values, plan, seed, show)
     except (SimulationError, DerivationError) as error:
         return Found(notes=(f"not simulated: {error}",))
@@ -144,7 +146,14 @@ def _descend(
     errors, late, seconds = etas, etas, 0.0
     if factor is not None and items is not None:
         show(0.9, "full-batch gradient descent")
-        etas, errors, late, seconds = full_batch(flow, start, params, items, factor, plan)
+        X, Y = items
+        Sx, Syx, scaled = X @ X.T / X.shape[1], Y @ X.T / X.shape[1], factor
+
+        def path(eta: float, steps: int, every: int) -> dict[str, Array]:
+            run = deep_linear.full_batch(list(start.values()), Sx, Syx, eta * scaled, steps, every)
+            return dict(zip(start, run.weights, strict=True))
+
+        etas, errors, late, seconds = full_batch(flow, start, params, path, plan)
     n = plan.sizes[1]
     states = reduction.system.state if reduction is not None else ()
     return Found(
@@ -160,6 +169,38 @@ def _descend(
             f"{plan.seeds} runs of SGD with steps 1/{plan.sizes[0]} and 1/{n}, batch {plan.batch}, up to t = {plan.end:g}; "
             f"engine: {engine}",
         ),
+    )
+
+
+def _still(
+    entry: Any, model: Any, flow: Flow, reduction: Reduction | None, start: Mapping[str, Array], params: Mapping[str, Array],
+    values: Mapping[str, Any], plan: Descent, seed: int,
+) -> Found:  # fmt: skip
+    """Descent of a rule in which nothing is drawn: its order in the step, and one run for the figure."""
+    from derive import plan as plain
+
+    rule = plain(model)
+    usable = {*rule["given"], *rule["moments"], *rule["dims"]}
+    given = {k: np.asarray(v) for k, v in values.items() if k in usable}
+
+    def path(eta: float, steps: int, every: int) -> dict[str, Array]:
+        run = simulate(rule, given, start, steps, every=every, dt=eta, observe=False)
+        if run.status[0] != "ok":
+            raise InvalidSpec(f"descent with step {eta:.3g} did not stay finite; lower the step with --set eta=...")
+        return {k: a[0].reshape(-1, *np.shape(start[k])) for k, a in run.values.items()}
+
+    etas, errors, late, seconds = full_batch(flow, start, params, path, plan, strict=True)
+    n, every, count = plan.sizes[1], plan.every[1], len(plan.times)
+    seen = {k: a[None, 1 : count + 1] for k, a in path(1 / n, every * count, every).items()}
+    seen = with_views(entry, flow, reduction, params, values, seen)
+    return Found(
+        etas=etas,
+        errors=errors,
+        stretched=late,
+        seconds=seconds,
+        shown=as_result(entry.name, seen, flow, replace(plan, seeds=1), seed),
+        label=f"descent, step 1/{n}",
+        notes=(f"descent with step 1/{n}, up to t = {plan.end:g}; nothing is drawn",),
     )
 
 
@@ -273,34 +314,41 @@ def full_batch(
     flow: Flow,
     start: Mapping[str, Array],
     params: Mapping[str, Array],
-    items: tuple[Array, Array],
-    factor: float,
+    path: Callable[[float, int, int], Mapping[str, Array]],
     plan: Descent,
+    *,
+    strict: bool = False,
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], float]:
-    """Steps of full-batch descent, deviations from the flow, and from the flow whose time is stretched by 0.5 per cent."""
+    """Steps of full-batch descent, deviations from the flow, and from the flow whose time is stretched by 0.5 per cent.
+
+    ``path(step, steps, every)`` records the weights along descent, the start included. A start at rest has no order. With
+    ``strict`` the first run is nearer to the flow, of fewer steps, and no order is given if that cannot be had.
+    """
     from codegen import compile
 
     clock, pieces = time.perf_counter(), 8
     kernel = compile(flow, backend="numba")
-    X, Y = items
-    Sx, Syx = X @ X.T / X.shape[1], Y @ X.T / X.shape[1]
     grid = np.linspace(0, plan.end, pieces + 1)
     exact, late = (
         finished(integrate(kernel, start, params, (0.0, float(t[-1])), t, rtol=1e-11)).values for t in (grid, grid * STRETCH)
     )
     scale = max(float(np.abs(a).max()) for a in exact.values())
+    if max(float(np.abs(a - a[0]).max()) for a in exact.values()) <= 1e-6 * scale:
+        return (), (), (), time.perf_counter() - clock
 
     def compare(parts: int) -> tuple[float, float, float]:
         """Step, and deviations from the flow and from the stretched flow, of descent with ``parts`` steps per piece."""
         eta = plan.end / pieces / parts
-        run = deep_linear.full_batch(list(start.values()), Sx, Syx, eta * factor, pieces * parts, parts)
-        seen = dict(zip(start, run.weights, strict=True))
+        seen = path(eta, pieces * parts, parts)
         away = [max(float(np.abs(seen[k] - path[k]).max()) for k in start) for path in (exact, late)]
         return eta, away[0], away[1]
 
     parts = 16
-    while compare(parts)[1] > LINEAR * scale and pieces * parts < MOST_DESCENT:
+    linear, most = (LINEAR / 2, MOST_STILL // len(start)) if strict else (LINEAR, MOST_DESCENT)
+    while compare(parts)[1] > linear * scale and pieces * parts < most:
         parts *= 2
+    if strict and compare(parts)[1] > linear * scale:
+        return (), (), (), time.perf_counter() - clock
     rows = [compare(parts * 2**k) for k in range(4)]
     etas, errors, stretched = (tuple(column) for column in zip(*rows, strict=True))
     return etas, errors, stretched, time.perf_counter() - clock
