@@ -1,4 +1,4 @@
-"""Runs in which nothing is drawn: descent by the plan is laid over the derived flow (two roads), and a wrong rule is noticed."""
+"""Runs in which nothing is drawn: descent by the plan over the derived flow (two roads); a wrong rule is noticed."""
 
 from __future__ import annotations
 
