@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
-from derive.indexed import ONE, ZERO, Index, Node, add, arr, arrays, const, evaluate, fun, mul, power
+from derive.indexed import ONE, ZERO, Index, Node, add, arr, arrays, const, evaluate, mul, rebuild
 from derive.system import Assumption, Block, Flow, Reduction, Step
 
 Unit = tuple[str, int]  # group, number of the unit among those that are named
@@ -202,12 +202,7 @@ class _Kinds:
             return ONE if at[node.args[0]] == at[node.args[1]] else ZERO
         if node.op == "sum":
             return self._sum(node, at)
-        if node.op in ("const", "pi"):
-            return node
-        if node.op == "pow":
-            return power(self.reduce(node.args[0], at), node.args[1])
-        parts = [self.reduce(a, at) for a in node.args if isinstance(a, Node)]
-        return add(*parts) if node.op == "add" else mul(*parts) if node.op == "mul" else fun(node.args[0], *parts)
+        return rebuild(node, [self.reduce(a, at) if isinstance(a, Node) else a for a in node.args])
 
     def _sum(self, node: Node, at: Mapping[Index, Unit]) -> Node:
         label, body = node.args

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import factorial
-from typing import Any
 
 from derive.counts import Law, count_mean, falling
 from derive.errors import UnsupportedNode
@@ -27,7 +26,7 @@ from derive.gaussian.factors import Factor, factor
 from derive.gaussian.measure import Measure
 from derive.gaussian.product import product_average
 from derive.gaussian.terms import Fields, Term, close, expand, random
-from derive.indexed import ZERO, Index, Node, add, arr, arrays, const, fun, mul, power, substitute, sum_over, text
+from derive.indexed import ZERO, Index, Node, add, arr, arrays, const, mul, rebuild, substitute, sum_over, text
 from derive.sign_algebra import Event, at_step, complement, event_of, open_signs
 
 MARK = "step "
@@ -152,12 +151,7 @@ def _counted(node: Node, e: Episode) -> Node:
             if complement(event) == e.events[label.family]:
                 return add(mul(const(event.high), n), mul(const(event.low - event.high), k))
         return sum_over(label, _counted(body, e))
-    args: list[Any] = [_counted(a, e) if isinstance(a, Node) else a for a in node.args]
-    if node.op == "fun":
-        return fun(*args)
-    if node.op == "pow":
-        return power(args[0], args[1])
-    return add(*args) if node.op == "add" else mul(*args)
+    return rebuild(node, [_counted(a, e) if isinstance(a, Node) else a for a in node.args])
 
 
 # ------------------------------------------------------------------------------------------------------- one term at a time

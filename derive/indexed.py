@@ -275,7 +275,7 @@ def substitute(node: Node, change: Mapping[Index, Index]) -> Node:
         return kron(*(change.get(i, i) for i in node.args))
     if node.op == "sum":
         return sum_over(node.args[0], substitute(node.args[1], change))
-    return _rebuild(node, [substitute(a, change) if isinstance(a, Node) else a for a in node.args])
+    return rebuild(node, [substitute(a, change) if isinstance(a, Node) else a for a in node.args])
 
 
 def replace(node: Node, leaf: Callable[[Node], Node]) -> Node:
@@ -289,10 +289,11 @@ def _replace(node: Node, leaf: Callable[[Node], Node], depth: int) -> Node:
     if node.op == "sum":  # opened under a label that no closed sum uses, so that sums made by `leaf` cannot capture it
         i = Index(f"~{depth}", node.args[0].family)
         return sum_over(i, _replace(substitute(node.args[1], {node.args[0]: i}), leaf, depth + 1))
-    return _rebuild(node, [_replace(a, leaf, depth) if isinstance(a, Node) else a for a in node.args])
+    return rebuild(node, [_replace(a, leaf, depth) if isinstance(a, Node) else a for a in node.args])
 
 
-def _rebuild(node: Node, args: list[Any]) -> Node:
+def rebuild(node: Node, args: list[Any]) -> Node:
+    """A node of the same operation on other arguments, in normal form; what is no sum, product, power or function stays."""
     if node.op == "add":
         return add(*args)
     if node.op == "mul":

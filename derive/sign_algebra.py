@@ -19,7 +19,7 @@ from typing import Any
 
 from derive.errors import BudgetExceeded
 from derive.gaussian.terms import Fields, random
-from derive.indexed import ONE, Index, Node, add, const, fun, mul, power, substitute, sum_over
+from derive.indexed import ONE, Index, Node, add, const, fun, mul, power, rebuild, substitute, sum_over
 
 SIGNS = ("sgn", "step")
 MOST = 8
@@ -146,15 +146,8 @@ def _put(node: Node, put: dict[Node, int]) -> Node:
         s = put[node]
         return const(s if node.args[0] == "sgn" else Fraction(1 + s, 2))
     args: list[Any] = [_put(a, put) if isinstance(a, Node) else a for a in node.args]
-    if node.op == "add":
-        return add(*args)
-    if node.op == "mul":
-        return mul(*args)
-    if node.op == "pow":
-        return power(args[0], args[1])
-    if node.op == "fun":
-        return _number(fun(*args))
-    return node
+    made = rebuild(node, args)
+    return _number(made) if node.op == "fun" else made
 
 
 def _number(node: Node) -> Node:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from derive.errors import InvalidSpec, ShapeMismatch
-from numerics.report import worst
+from numerics.report import Check, worst
 from numerics.trajectory import Array
 
 
@@ -71,3 +71,50 @@ def order(steps: Sequence[float], errors: Sequence[float]) -> tuple[float, float
     slope = float(x @ y / (x @ x))
     rest = y - y.mean() - slope * x
     return slope, float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x)))
+
+
+def order_checks(
+    found: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    *,
+    claim: str,
+    control: str,
+    seed: int | None = None,
+    seconds: float = 0.0,
+) -> tuple[Check, Check]:
+    """Order 1 of descent in its step, and its loss against a theory whose time is off.
+
+    Parameters
+    ----------
+    found : steps, deviations from the flow, deviations from the flow in the wrong time
+    claim, control : str
+        What both rows say.
+
+    Raises
+    ------
+    InvalidSpec
+        As `order`.
+
+    >>> rows = order_checks(([4, 2, 1], [0.4, 0.2, 0.1], [0.5, 0.4, 0.4]), claim="order 1", control="order drops")
+    >>> [row.passed for row in rows]
+    [True, True]
+    """
+    etas, errors, stretched = found
+    (slope, error), (wrong, _) = order(etas, errors), order(etas, stretched)
+    return (
+        Check(
+            claim=claim,
+            statistic=abs(slope - 1),
+            bound=0.03,
+            reason="distance of the fitted order from 1; the next order in the step contributes about a hundredth",
+            seconds=seconds,
+            seed=seed,
+            detail=f"order {slope:.4f} +- {error:.4f}, errors {errors[0]:.1e} to {errors[-1]:.1e}",
+        ),
+        Check(
+            claim=control,
+            statistic=wrong,
+            bound=0.8,
+            reason="fitted order with the wrong time; if it stayed at 1 the comparison could not fail",
+            seed=seed,
+        ),
+    )

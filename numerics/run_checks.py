@@ -17,7 +17,7 @@ from derive.evaluate import evaluate
 from derive.poly import Poly
 from derive.printing import expression_text
 from derive.system import ClosedForm, Reduction
-from numerics.compare import common_deviation, order
+from numerics.compare import common_deviation, order_checks
 from numerics.integrate import integrate
 from numerics.report import Check
 from numerics.run import finished
@@ -95,26 +95,13 @@ def solved_checks(
 
 def road_checks(found: Found, path: Trajectory, view: Trajectory, seed: int) -> list[Check]:
     """Gradient descent and SGD against the flow."""
-    rows = []
+    rows: list[Check] = []
     if found.etas:
-        slope, error = order(found.etas, found.errors)
-        control, _ = order(found.etas, found.stretched)
-        rows += [
-            Check(
-                claim="full-batch gradient descent tends to the flow with order 1 in its step",
-                statistic=abs(slope - 1),
-                bound=0.03,
-                reason="distance of the fitted order from 1; the next order in the step contributes about a hundredth",
-                seconds=found.seconds,
-                detail=f"order {slope:.4f} +- {error:.4f}",
-            ),
-            Check(
-                claim="this order drops if the theory's time is stretched by 0.5 %",
-                statistic=control,
-                bound=0.8,
-                reason="fitted order with a wrong time: if it stayed at 1, the comparison could not fail",
-            ),
-        ]
+        rows += order_checks(
+            (found.etas, found.errors, found.stretched), seconds=found.seconds,
+            claim="full-batch gradient descent tends to the flow with order 1 in its step",
+            control="this order drops if the theory's time is stretched by 0.5 %",
+        )  # fmt: skip
     if not found.runs:
         return rows
     curves = {**path.values, **path.observables, **view.values}

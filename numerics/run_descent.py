@@ -18,6 +18,7 @@ from derive.errors import DerivationError, InvalidSpec
 from derive.system import Flow, Reduction
 from numerics.claims.ensembles import common_times
 from numerics.claims.simulation import observed
+from numerics.claims.states import given_of
 from numerics.claims.subject import Subject
 from numerics.integrate import integrate
 from numerics.run import finished
@@ -130,8 +131,7 @@ def _descend(
     for number, (n, every) in enumerate(zip(plan.sizes, plan.every, strict=True)):
         show(0.3 + 0.3 * number, f"{plan.seeds} runs of SGD with step 1/{n}")
         rule = plain(as_updates(model, eta=sp.Rational(1, n), batch=plan.batch))
-        usable = {*rule["given"], *rule["moments"], *rule["dims"]}
-        given = {k: np.asarray(v) for k, v in values.items() if k in usable}
+        given = {k: np.asarray(v) for k, v in given_of(rule, values).items()}
         if number == 0 and items is not None:
             single = plain(as_updates(model, eta=sp.Rational(1, n)))
             factor = match_deep_linear(single, given, start, items, n, Stream(root=seed).generator("data"))
@@ -180,8 +180,7 @@ def _still(
     from derive import plan as plain
 
     rule = plain(model)
-    usable = {*rule["given"], *rule["moments"], *rule["dims"]}
-    given = {k: np.asarray(v) for k, v in values.items() if k in usable}
+    given = {k: np.asarray(v) for k, v in given_of(rule, values).items()}
 
     def path(eta: float, steps: int, every: int) -> dict[str, Array]:
         run = simulate(rule, given, start, steps, every=every, dt=eta, observe=False)
@@ -340,16 +339,17 @@ def full_batch(
         """Step, and deviations from the flow and from the stretched flow, of descent with ``parts`` steps per piece."""
         eta = plan.end / pieces / parts
         seen = path(eta, pieces * parts, parts)
-        away = [max(float(np.abs(seen[k] - path[k]).max()) for k in start) for path in (exact, late)]
+        away = [max(float(np.abs(seen[k] - flown[k]).max()) for k in start) for flown in (exact, late)]
         return eta, away[0], away[1]
 
-    parts = 16
     linear, most = (LINEAR / 2, MOST_STILL // len(start)) if strict else (LINEAR, MOST_DESCENT)
-    while compare(parts)[1] > linear * scale and pieces * parts < most:
+    parts, first = 16, compare(16)
+    while first[1] > linear * scale and pieces * parts < most:
         parts *= 2
-    if strict and compare(parts)[1] > linear * scale:
+        first = compare(parts)
+    if strict and first[1] > linear * scale:
         return (), (), (), time.perf_counter() - clock
-    rows = [compare(parts * 2**k) for k in range(4)]
+    rows = [first, *(compare(parts * 2**k) for k in (1, 2, 3))]
     etas, errors, stretched = (tuple(column) for column in zip(*rows, strict=True))
     return etas, errors, stretched, time.perf_counter() - clock
 

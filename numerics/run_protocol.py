@@ -21,6 +21,7 @@ from derive.derivation import derive_all
 from derive.errors import DerivationError
 from derive.rules import Phase
 from numerics.claims.protocols import Setting, kernels_of, lattice, observed_along, run_overlaps
+from numerics.claims.states import given_of
 from numerics.claims.subject import Subject
 from numerics.progress import Progress, throttled
 from numerics.protocol import course_symbols, follow
@@ -137,8 +138,7 @@ def _matrix(entry: Any, s: Setting, path: Trajectory, n: int, seeds: int, root: 
     from derive import as_updates, plan
 
     data = plan(as_updates(s.model, eta=sp.Rational(1, n), batch=int(entry.values.get("batch", BATCH))))
-    usable = {*data["given"], *data["moments"], *data["dims"]}
-    given = {k: v for k, v in {**s.params, **dict(s.model.values)}.items() if k in usable}
+    given = given_of(data, {**s.params, **dict(s.model.values)})
     run = simulate_protocol(
         data,
         given,

@@ -22,9 +22,10 @@ from derive.rules import Phase
 from numerics.claims.blocks import exact_sizes, long_axis, place_blocks
 from numerics.claims.ensembles import read_overlaps
 from numerics.claims.simulation import BATCH, STRETCH, bound_model, roots, sizes_of, verdict
+from numerics.claims.states import given_of
 from numerics.claims.subject import Subject
 from numerics.claims.throughout import start_values
-from numerics.compare import order
+from numerics.compare import order_checks
 from numerics.protocol import course_symbols, follow, phase_values
 from numerics.protocol_state import Held, lowered_value
 from numerics.report import Check
@@ -131,8 +132,7 @@ def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
     ns = sizes_of(claim, subject)
     s = setting(claim, subject, bound_model(subject), ns)
     data = plan(s.model)
-    usable = {*data["given"], *data["moments"], *data["dims"]}
-    given = {n: v for n, v in {**s.params, **dict(s.model.values)}.items() if n in usable}
+    given = given_of(data, {**s.params, **dict(s.model.values)})
     checks = _descent(claim.label, subject, s, data, given)
     if checks and not data["draws"]:
         return checks
@@ -182,25 +182,11 @@ def _descent(
         etas.append(eta)
         true.append(errors[0])
         slow.append(errors[1])
-    slope, error = order(etas, true)
-    control, _ = order(etas, slow)
-    return (
-        Check(
-            claim=f"{label}: full-batch gradient descent through the protocol tends to the flow with order 1 in its step",
-            statistic=abs(slope - 1),
-            bound=0.03,
-            reason="distance of the fitted order from 1; the next order in eta contributes about a hundredth",
-            seed=subject.seed,
-            detail=f"order {slope:.4f} +- {error:.4f}, errors {true[0]:.1e} to {true[-1]:.1e}",
-        ),
-        Check(
-            claim=f"{label}: the order drops if the theory's phases are stretched by 0.5 %",
-            statistic=control,
-            bound=0.8,
-            reason="fitted order with the wrong time; if it stayed at 1 the comparison could not fail",
-            seed=subject.seed,
-        ),
-    )
+    return order_checks(
+        (etas, true, slow), seed=subject.seed,
+        claim=f"{label}: full-batch gradient descent through the protocol tends to the flow with order 1 in its step",
+        control=f"{label}: the order drops if the theory's phases are stretched by 0.5 %",
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------------- order parameters

@@ -16,9 +16,9 @@ import numpy as np
 from derive.laws import Moments
 from derive.rules import Phase
 from numerics.claims.ensembles import common_times, run_overlaps
-from numerics.claims.states import dimension, draw_sizes, draw_values
+from numerics.claims.states import dimension, draw_sizes, draw_values, given_of
 from numerics.claims.subject import Subject, fitted, horizon, solve
-from numerics.compare import order
+from numerics.compare import order_checks
 from numerics.report import Check
 from numerics.simulate import simulate
 from numerics.stochastic import ensemble_checks
@@ -76,8 +76,7 @@ def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
     end = float(claim.time or horizon(subject.flow, start, params, known))
     values = {**params, **dict(model.values)}
     data = plan(model)
-    usable = {*data["given"], *data["moments"], *data["dims"]}
-    given = {n: np.asarray(v) for n, v in {**sizes, **values}.items() if n in usable}
+    given = {n: np.asarray(v) for n, v in given_of(data, {**sizes, **values}).items()}
     counts = tuple(int(n) for n in claim.sizes) if claim.sizes and not data["draws"] else DESCENT
     checks = descent_checks(claim.label, subject, data, given, start, params, end, counts)
     if checks and not data["draws"]:
@@ -141,25 +140,11 @@ def descent_checks(
         etas.append(eta)
         true.append(errors[0])
         stretched.append(errors[1])
-    slope, error = order(etas, true)
-    control, _ = order(etas, stretched)
-    return (
-        Check(
-            claim=f"{label}: full-batch gradient descent tends to the flow with order 1 in its step",
-            statistic=abs(slope - 1),
-            bound=0.03,
-            reason="distance of the fitted order from 1; the next order in eta contributes about a hundredth",
-            seed=subject.seed,
-            detail=f"order {slope:.4f} +- {error:.4f}, errors {true[0]:.1e} to {true[-1]:.1e}",
-        ),
-        Check(
-            claim=f"{label}: the order drops if the theory's time is stretched by 0.5 %",
-            statistic=control,
-            bound=0.8,
-            reason="fitted order with the wrong time; if it stayed at 1 the comparison could not fail",
-            seed=subject.seed,
-        ),
-    )
+    return order_checks(
+        (etas, true, stretched), seed=subject.seed,
+        claim=f"{label}: full-batch gradient descent tends to the flow with order 1 in its step",
+        control=f"{label}: the order drops if the theory's time is stretched by 0.5 %",
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------------- order parameters

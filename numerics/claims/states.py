@@ -128,3 +128,9 @@ def draw_matrix(shape: tuple[int, ...], tags: tuple[str, ...], rng: np.random.Ge
 def draw_atom(atom: Atom, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
     """A random value of a letter of a word."""
     return draw_matrix((dimension(atom.rows, sizes), dimension(atom.cols, sizes)), atom.tags, rng)
+
+
+def given_of(plan: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a plan takes: given symbols, moments, and sizes."""
+    usable = {*plan["given"], *plan["moments"], *plan["dims"]}
+    return {name: value for name, value in values.items() if name in usable}

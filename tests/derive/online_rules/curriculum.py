@@ -25,13 +25,11 @@ Assumes Gaussian inputs, each seen once; Nr, Ni -> oo at a fixed ratio. A curric
 
 from __future__ import annotations
 
-from typing import Any
-
 import sympy as sp
 
 from derive import fn
-from derive.catalog.claims_of_erf_networks import Averages
-from derive.entry import Entry, Published
+from derive.catalog.saglietti_2022_curriculum import published
+from derive.entry import Entry
 from derive.laws import Normal
 from derive.model import Model
 from derive.nodes import grad, mean
@@ -78,28 +76,3 @@ def perceptron(length: float = 4.0) -> Model:
         protocol=(Phase(length), Phase(length, bind={Delta: 1})),
         observe={"accuracy": mean((1 + fn.sgn(lam) * y) / 2), "loss": mean(L)},
     )
-
-
-def published() -> tuple[Published, ...]:
-    """The printed equations of one perceptron (K = M = 1) in R, Q_r and Q_i."""
-    Q_r, Q_i, R, T = (sp.IndexedBase(n)[1, 1] for n in ("Q_W_r", "Q_W_i", "R_W_r_B", "T_B"))
-    k, l, n = sp.symbols("k l n", integer=True)
-    eta, kappa, Delta, rho = sp.symbols("eta kappa Delta rho", positive=True)
-    student, teacher, relevant, rest = ("student",), ("teacher",), ("relevant",), ("rest",)
-    table = {
-        (student, student): Q_r + Delta * Q_i, (teacher, teacher): T, (student, teacher): R, (student, relevant): Q_r,
-        (student, rest): Delta * Q_i, (relevant, teacher): R, (rest, teacher): sp.S.Zero,
-    }  # fmt: skip
-    av = Averages(cov=lambda a, b: table.get((a, b), table.get((b, a))), soft=lambda f: int(f == student))
-
-    def pull(field: Any) -> Any:
-        return -eta * (av.i3(student, field, student) - av.i3(student, field, teacher))
-
-    both = av.i4(student, student, student, student) - 2 * av.i4(student, student, student, teacher)
-    square = eta**2 * (both + av.j2(student, student))  # sgn^2 = 1
-    rates = {
-        sp.IndexedBase("R_W_r_B")[k, n]: pull(teacher) - eta * kappa * R,
-        sp.IndexedBase("Q_W_r")[k, l]: 2 * pull(relevant) - 2 * eta * kappa * Q_r + rho * square,
-        sp.IndexedBase("Q_W_i")[k, l]: 2 * pull(rest) - 2 * eta * kappa * Q_i + Delta * (1 - rho) * square,
-    }
-    return tuple(Published(f"order parameters, d{letter}/dalpha", rate={letter: rate}) for letter, rate in rates.items())
