@@ -23,19 +23,19 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.fields import FieldRule, field_rule
-from derive.indexed import Index, Node, add, arr, arrays, const, mul, replace
-from derive.laws import Normal
-from derive.library_tasks import two_tasks
-from derive.library_teacher import teacher_student
-from derive.model import Model
-from derive.nodes import grad
-from derive.online import online_limit
-from derive.protocols import phases
-from derive.rules import Limit, Update
-from derive.simulation_plan import plan
-from derive.sugar import total
-from derive.symbols import dims, matrix, scalars, vector
+from derive.fields.rule import FieldRule, field_rule
+from derive.indices.indexed import Index, Node, add, arr, arrays, const, mul, replace
+from derive.library.tasks import two_tasks
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
+from derive.protocols.sequence import phases
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Limit, Update
+from derive.spec.simulation_plan import plan
+from derive.spec.sugar import total
+from derive.spec.symbols import dims, matrix, scalars, vector
 from derive.system import Flow
 from numerics.blame import Blame, absent, draw_spots, on_entries, regress, terms_of
 from numerics.bursts import Drift, Spot, measure_drift

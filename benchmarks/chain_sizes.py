@@ -19,7 +19,7 @@ import numpy as np
 
 import codegen
 from derive import online_limit, teacher_student
-from derive.chain_plan import exact_chain
+from derive.online.chain_plan import exact_chain
 from numerics import integrate
 from numerics.simulate.chain import chain
 from numerics.simulate.stats import exponent

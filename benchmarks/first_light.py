@@ -15,12 +15,12 @@ import numpy as np
 
 from codegen import compile
 from derive import Balanced, Modes, gradient_flow, linear_network, online_limit, reduce, teacher_student
-from derive.calculus import grad
 from derive.catalog import load
-from derive.check import check_gradient
-from derive.composite import elem
-from derive.poly import Poly, atom
-from derive.words import Atom
+from derive.flows.check import check_gradient
+from derive.matrices.calculus import grad
+from derive.matrices.composite import elem
+from derive.matrices.poly import Poly, atom
+from derive.matrices.words import Atom
 from numerics import integrate, verify
 
 

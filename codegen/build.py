@@ -15,12 +15,13 @@ from codegen import from_indexed, from_matrix
 from codegen.functions import HelperSet
 from codegen.names import Names
 from codegen.program import Argument, Expr, Procedure, Program, Return, SizeOf, Statement, item, var
-from derive import indexed, poly
-from derive.composite import inside
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.poly import Poly
+from derive.indices import indexed
+from derive.matrices import poly
+from derive.matrices.composite import inside
+from derive.matrices.poly import Poly
+from derive.matrices.words import PI
 from derive.system import Block, Flow
-from derive.words import PI
 
 WIDTH = 108
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from derive.words import Word
+from derive.matrices.words import Word
 
 TYPICAL = 32
 
@@ -45,7 +45,7 @@ def _plan(r: tuple[int, ...]) -> tuple[int, int]:
 def cost(word: Word) -> int:
     """Cost of multiplying a word out.
 
-    >>> from derive.words import Atom, Letter
+    >>> from derive.matrices.words import Atom, Letter
     >>> A, x = Letter(Atom("A", "n", "n"), False), Letter(Atom("x", "n", 1), False)
     >>> cost((A, A, x)), cost((A, A))
     (2048, 32768)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codegen.program import Expr, add
-from derive.calculus import grad
-from derive.composite import letter_mentions
 from derive.errors import UnsupportedNode
-from derive.implicit import linear_part
-from derive.poly import Poly, monomial, product, text
-from derive.two_sided import two_sided
-from derive.words import Atom, Key, Letter, Solution
+from derive.matrices.calculus import grad
+from derive.matrices.composite import letter_mentions
+from derive.matrices.implicit import linear_part
+from derive.matrices.poly import Poly, monomial, product, text
+from derive.matrices.two_sided import two_sided
+from derive.matrices.words import Atom, Key, Letter, Solution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

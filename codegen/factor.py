@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from codegen import chain
-from derive.poly import Poly, text
-from derive.words import Atom, Key, Letter, Word, key_order, merge_params, merge_traces
+from derive.matrices.poly import Poly, text
+from derive.matrices.words import Atom, Key, Letter, Word, key_order, merge_params, merge_traces
 
 ROUNDS = 200
 

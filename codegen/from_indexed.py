@@ -17,7 +17,7 @@ from codegen.program import Allocate, Assign, Comment, Expr, Increase, Statement
 from codegen.program import Loop as LoopStatement
 from codegen.scopes import LEAVES, Item, Loop, Nest, Placement, is_number
 from derive.errors import UnsupportedNode
-from derive.indexed import Index, Node, substitute
+from derive.indices.indexed import Index, Node, substitute
 from derive.system import Block
 
 

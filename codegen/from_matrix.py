@@ -20,8 +20,8 @@ from codegen.names import Names
 from codegen.program import Assign, Comment, Expr, Statement, add, mul, num, power, var
 from codegen.share import share
 from derive.errors import UnsupportedNode
-from derive.poly import Poly
-from derive.words import PI, Atom, Composite, Elem, Had, Inverse, Key, Letter, Solution, Word
+from derive.matrices.poly import Poly
+from derive.matrices.words import PI, Atom, Composite, Elem, Had, Inverse, Key, Letter, Solution, Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Scalar functions of one variable and their derivatives, as helpers of an emitted module.
 
 Bodies are trees (built-ins: the derivative table of `derive.fn`; a user's activation: its body), read into the scalar
-algebra of `derive.indexed`, differentiated there, and printed as small functions.  d(f)(a) = f'(a) da, term by term.
+algebra of `derive.indices.indexed`, differentiated there, and printed as small functions.  d(f)(a) = f'(a) da, term by term.
 Imported by codegen only.
 """
 
@@ -16,11 +16,11 @@ from codegen.functions_counts import is_count_function
 from codegen.functions_signs import is_sign_function
 from codegen.local_averages import identifier, local_average
 from codegen.program import Expr, Helper, Procedure, call, mul, num, power, var
-from derive import indexed as ix
 from derive.errors import UnsupportedNode
 from derive.fn import DERIVATIVES
 from derive.gaussian.local import read
-from derive.tree import Tree, as_fraction
+from derive.indices import indexed as ix
+from derive.spec.tree import Tree, as_fraction
 
 #: Functions that every backend has or brings along; the others are printed as helpers.
 PRIMITIVE = (

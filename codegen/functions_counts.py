@@ -1,7 +1,7 @@
 """Functions of binomial counts and comparisons, printed into emitted modules on demand.
 
-The functions of `derive.binomial` themselves, without annotations: on arrays in NumPy, on single numbers in Numba and mpmath.
-Imported by codegen only.
+The functions of `derive.fields.binomial` themselves, without annotations: on arrays in NumPy, on single numbers in Numba and
+mpmath. Imported by codegen only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import inspect
 from collections.abc import Mapping
 
-from derive import binomial
+from derive.fields import binomial
 
 COUNTS = ("power", "binomial", "binomial_tail", "is_zero")
 _IS_ZERO = '''def is_zero(x):

@@ -25,7 +25,7 @@ from codegen.program import Program
 from codegen.source import source
 from codegen.vectorise import vectorise
 from derive.errors import InvalidSpec, ShapeMismatch
-from derive.switches import Jump, jumps, smooth_branch
+from derive.flows.switches import Jump, jumps, smooth_branch
 from derive.system import Block, Flow, Reduction
 
 
@@ -52,7 +52,7 @@ class Kernel:
     observables : callable
         The same arguments; a tuple in the order of ``observable_names``.
     jumps : tuple of Jump
-        Jumps of the right-hand side at zeros of the state (`derive.switches`).
+        Jumps of the right-hand side at zeros of the state (`derive.flows.switches`).
     branch : Kernel or None
         The same system with these jumps held as parameters, if there are any.
     """
@@ -213,7 +213,7 @@ def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
     UnsupportedNode
         If an expression has no rule for emission.
 
-    >>> from derive.indexed import Index, arr
+    >>> from derive.indices.indexed import Index, arr
     >>> i = Index("i", "r")
     >>> u, s = arr("u", i), arr("s", i)
     >>> blocks = (Block(name="u", shape=("r",), indices=(i,)),), (Block(name="s", shape=("r",)),)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from derive.errors import InvalidSpec, ShapeMismatch
+from derive.spec.tree import Tree
 from derive.system import Block
-from derive.tree import Tree
 
 Array: TypeAlias = npt.NDArray[Any]
 

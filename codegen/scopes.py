@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from derive.indexed import Index, Node, add, arr, const, mul, substitute
+from derive.indices.indexed import Index, Node, add, arr, const, mul, substitute
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Callable
 
 from codegen import chain
-from derive.poly import Poly
-from derive.words import Atom, Key, Letter, Word, flip, merge_traces, word_order
+from derive.matrices.poly import Poly
+from derive.matrices.words import Atom, Key, Letter, Word, flip, merge_traces, word_order
 
 ROUNDS = 2000
 

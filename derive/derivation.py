@@ -47,7 +47,7 @@ class Derivation:
     refusals: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self)
 
@@ -93,20 +93,20 @@ def derive_all(model: Any, *, white: bool = False, title: str | None = None) -> 
 
 def full_flow(model: Any) -> Flow:
     """The equations of a model by the verb of its rule: `gradient_flow` or `online_limit`."""
-    from derive.flow import gradient_flow
-    from derive.online import online_limit
+    from derive.flows.flow import gradient_flow
+    from derive.online.limit import online_limit
 
     return online_limit(model) if _is_update(model) else gradient_flow(model)
 
 
 def _is_update(model: Any) -> bool:
-    from derive.lowered import LoweredUpdate
+    from derive.spec.lowered import LoweredUpdate
 
     return isinstance(model.lowered.rule, LoweredUpdate)
 
 
 def _conserved(flow: Flow, refusals: list[str]) -> tuple[ConservedQuantity, ...]:
-    from derive.invariants import conserved
+    from derive.invariants.search import conserved
 
     try:
         return conserved(flow)
@@ -116,8 +116,8 @@ def _conserved(flow: Flow, refusals: list[str]) -> tuple[ConservedQuantity, ...]
 
 
 def _reductions(flow: Flow, white: bool, refusals: list[str]) -> tuple[Reduction, ...]:
-    from derive.ansatz import Balanced, Modes
-    from derive.reduction import reduce
+    from derive.reductions.ansatz import Balanced, Modes
+    from derive.reductions.reduction import reduce
 
     done: list[Reduction] = []
     chain: tuple[Any, ...] = ()
@@ -133,9 +133,9 @@ def _reductions(flow: Flow, white: bool, refusals: list[str]) -> tuple[Reduction
 
 def _gram(flow: Flow, refusals: list[str]) -> tuple[tuple[Reduction, ...], ClosedForm | None]:
     """The Gram matrix of a flow of one matrix, if it can be solved; the refusal of the matrix itself is then withdrawn."""
-    from derive.ansatz import Gram
-    from derive.reduction import reduce
-    from derive.solve import closed_form
+    from derive.reductions.ansatz import Gram
+    from derive.reductions.reduction import reduce
+    from derive.solutions.solve import closed_form
 
     try:
         made = reduce(flow, Gram())
@@ -147,7 +147,7 @@ def _gram(flow: Flow, refusals: list[str]) -> tuple[tuple[Reduction, ...], Close
 
 
 def _closed(flow: Flow, refusals: list[str]) -> ClosedForm | None:
-    from derive.solve import closed_form
+    from derive.solutions.solve import closed_form
 
     try:
         return closed_form(flow)

@@ -13,8 +13,8 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.errors import InvalidSpec, ShapeMismatch
-from derive.nodes import Fn, as_expression
-from derive.tree import Tree
+from derive.spec.nodes import Fn, as_expression
+from derive.spec.tree import Tree
 
 _z = sp.Symbol("z", real=True)
 

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
-from derive.indexed import Index, Node
-from derive.poly import Poly
-from derive.tree import Tree
+from derive.indices.indexed import Index, Node
+from derive.matrices.poly import Poly
+from derive.spec.tree import Tree
 
 Expression: TypeAlias = Poly | Node
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -149,12 +149,12 @@ class Flow:
         return iter((b.name, self.rhs[b.name]) for b in self.state)
 
     def __str__(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="text")
 
     def _repr_latex_(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="latex")
 
@@ -175,12 +175,12 @@ class ConservedQuantity:
     label: str = ""
 
     def __str__(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="text")
 
     def _repr_latex_(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="latex")
 
@@ -222,12 +222,12 @@ class Reduction:
     constrain: Callable[..., dict[str, Any]] | None = None
 
     def __str__(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="text")
 
     def _repr_latex_(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="latex")
 
@@ -265,11 +265,11 @@ class ClosedForm:
     evaluate: Callable[..., dict[str, Any]] | None = None
 
     def __str__(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="text")
 
     def _repr_latex_(self) -> str:
-        from derive.printing import describe
+        from derive.printing.objects import describe
 
         return describe(self, format="latex")

@@ -25,7 +25,7 @@ import sympy as sp
 import codegen
 import derive
 import numerics
-from derive.catalog_data import one_hot_items, tree_features
+from derive.library.data_sets import one_hot_items, tree_features
 
 # %% [markdown]
 # ## 1. From the spec to one number a mode

@@ -26,7 +26,7 @@ from sympy import Rational
 import codegen
 import derive
 import numerics
-from derive.assumptions import measure
+from derive.matrices.assumptions import measure
 from numerics.data import centre, load, whiten
 
 # %% [markdown]

@@ -4,7 +4,8 @@ r"""Rest states of order-parameter equations, by numbers: fixed points, their sp
 
 J^+ is the pseudo-inverse, because rest states often come in continua (units that share one function in any way); J is taken by
 central differences of fourth order. Coordinates are the independent entries: one half of a symmetric overlap. Exact results for
-few polynomial equations are those of `derive.rest_points`, exact series those of `derive.rest_expansion`. Imported by users.
+few polynomial equations are those of `derive.rest_states.rest_points`, exact series those of
+`derive.rest_states.rest_expansion`. Imported by users.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.alike_units import Group, symmetric
 from derive.errors import DerivationError, InvalidSpec
+from derive.online.alike_units import Group, symmetric
 from derive.system import Flow, Reduction
 from numerics.trajectory import Array
 
@@ -111,8 +112,8 @@ def find_rest(
     --------
     The linear committee at rest, eg = eta sigma^2 K / (4 - 2 eta K):
 
-    >>> from derive.library_teacher import teacher_student
-    >>> from derive.online import online_limit
+    >>> from derive.library.teacher import teacher_student
+    >>> from derive.online.limit import online_limit
     >>> flow = online_limit(teacher_student("linear", train="first"))
     >>> params = {"A": [1, 1], "v": [1, 1], "T": np.eye(2), "eta": 0.1, "sigma": 0.3}
     >>> rest = find_rest(flow, {"Q": np.eye(2), "R": np.eye(2)}, params)
@@ -159,7 +160,7 @@ class Plateau:
     Attributes
     ----------
     symmetric : Rest
-        In the numbers of `derive.alike_units`: stable if symmetric starts are drawn to it.
+        In the numbers of `derive.online.alike_units`: stable if symmetric starts are drawn to it.
     full : Rest
         The same state in the full equations; ``full.escape_rate`` is the rate of specialisation.
     """
@@ -176,7 +177,7 @@ def symmetric_plateau(flow: Flow, groups: Mapping[str, Group], start: Mapping[An
     flow : Flow
         Order-parameter equations.
     groups : mapping name -> Group
-        Which units are alike, see `derive.alike_units`; sizes may be names or numbers.
+        Which units are alike, see `derive.online.alike_units`; sizes may be names or numbers.
     start, params : mappings
         Full arrays; the start is averaged over the symmetry, the parameters must have it.
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from derive.errors import InvalidSpec
-from derive.fields import FieldRule, field_rule
+from derive.fields.rule import FieldRule, field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import ZERO, Node, add, arrays, evaluate, mul, power, text
-from derive.online import online_limit
-from derive.simulation_plan import plan as plan_of
+from derive.indices.indexed import ZERO, Node, add, arrays, evaluate, mul, power, text
+from derive.online.limit import online_limit
+from derive.spec.simulation_plan import plan as plan_of
 from derive.system import Flow
 from numerics.bursts import Drift, Spot, measure_drift, on_manifold, snapped
 from numerics.claims.overlap_states import draw_overlaps
@@ -179,8 +179,8 @@ def blame(
 
     Examples
     --------
-    >>> from derive.indexed import mul, const
-    >>> from derive.library_teacher import teacher_student
+    >>> from derive.indices.indexed import mul, const
+    >>> from derive.library.teacher import teacher_student
     >>> model = teacher_student("linear", train="first", noise=False)
     >>> right = online_limit(model)
     >>> blame(model, right, values={"K": 2, "M": 1}, states=4, bursts=2000).passed
@@ -239,7 +239,7 @@ def draw_spots(system: Flow, rule: FieldRule, values: Mapping[str, Any], states:
 def terms_of(expression: Any) -> tuple[Node, ...]:
     """The terms of a right-hand side.
 
-    >>> from derive.indexed import arr
+    >>> from derive.indices.indexed import arr
     >>> terms_of(arr("a") + arr("b") * 2)
     (a, 2*b)
     """

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from derive.errors import InvalidSpec
-from derive.fields import FieldRule
+from derive.fields.rule import FieldRule
 from numerics.claims.blocks import block_sizes, long_axis, place_blocks, project_blocks
 from numerics.simulate.plan import Plan, read_plan
 from numerics.simulate.stepping import Stepper, open_run

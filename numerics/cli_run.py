@@ -43,7 +43,7 @@ def run(
         print(items, end="\n\n")
     with progress_bar(name) as show:
         outcome = started(entry, data=items, whitened=whiten, seed=seed, progress=show)
-    from derive.printing import describe
+    from derive.printing.objects import describe
     from numerics.cli_table import print_measured, print_report
 
     print(describe(outcome.derivation), end="\n\n")

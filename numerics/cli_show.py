@@ -47,7 +47,7 @@ def derive(
 ) -> int:
     """Derive the equations of a system, its conserved quantities, reductions and closed form."""
     from derive.derivation import derive_all
-    from derive.printing import FORMATS, describe
+    from derive.printing.objects import FORMATS, describe
     from numerics.target import resolve
 
     if format not in FORMATS:

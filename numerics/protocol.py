@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from derive.courses import Course, Cut, Jump, Stretch
 from derive.errors import InvalidSpec, UnsupportedNode
+from derive.protocols.courses import Course, Cut, Jump, Stretch
+from derive.spec.tree import names
 from derive.system import Flow
-from derive.tree import names
 from numerics.controls import sample, split_controls
 from numerics.integrate import checked_arrays, integrate
 from numerics.progress import Progress, throttled
@@ -78,7 +78,7 @@ def follow(
     Examples
     --------
     >>> from derive import Event, Model, Phase, Rate, scalars
-    >>> from derive.courses import course
+    >>> from derive.protocols.courses import course
     >>> u, s = scalars("u s")
     >>> steps = (Phase(30, bind={s: 2}), Event({u: u / 4}), Phase(30, bind={s: 5}, until=u > 3))
     >>> path = follow(course(Model(name="m", state=u, given=s, learn=Rate({u: s - u}), protocol=steps)), {u: 0.0}, {})
@@ -299,7 +299,7 @@ class _Run:
 
     def _solved(self, part: Stretch, held: Held, params: Mapping[str, Any], at: Array) -> Trajectory:
         """The closed form of one phase."""
-        from derive.solve import closed_form
+        from derive.solutions.solve import closed_form
 
         if part.until or any(callable(params.get(b.name)) for b in part.system.parameters):
             raise UnsupportedNode(

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from derive.courses import Course, Stretch
 from derive.errors import DerivationError
-from derive.evaluate import evaluate
-from derive.poly import Poly
-from derive.printing import expression_text
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly
+from derive.printing.objects import expression_text
+from derive.protocols.courses import Course, Stretch
 from numerics.compare import common_deviation
 from numerics.report import Check, worst
 from numerics.trajectory import Array, Trajectory
@@ -70,7 +70,7 @@ def conserved_along(course: Course, path: Trajectory) -> tuple[Carried, ...]:
     tuple of Carried
         Empty if there is none, or if the phases are not at matrix level.
     """
-    from derive.invariants import conserved
+    from derive.invariants.search import conserved
 
     found: dict[int, dict[str, Any]] = {}
     for part in course.stretches:

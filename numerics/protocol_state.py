@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from derive.courses import Course, Cut, Jump, Stretch
 from derive.errors import DerivationError, InvalidSpec, NotInvariant, UnsupportedNode
-from derive.lowered import Lowered, LoweredUpdate
-from derive.tree import Tree, names
-from derive.tree_values import tree_value
+from derive.protocols.courses import Course, Cut, Jump, Stretch
+from derive.spec.lowered import Lowered, LoweredUpdate
+from derive.spec.tree import Tree, names
+from derive.spec.tree_values import tree_value
 from numerics.trajectory import Array
 
 CLOSE = 1e-9  # relative; rounding of a lift and a projection, each a few products and one decomposition
@@ -280,7 +280,7 @@ def choose_places(course: Course, held: Held, event: Cut, given: Sequence[int] |
 # -------------------------------------------------------------------------------------------------- overlaps of long vectors
 def _jump_overlaps(course: Course, held: Held, event: Jump) -> Held:
     """O(1) states by value, families of long vectors by the matrix A of  V -> A V, which acts on their Gram matrices."""
-    from derive.fields import field_rule
+    from derive.fields.rule import field_rule
 
     low = course.model.lowered
     overlaps = field_rule(course.model).overlaps

@@ -212,7 +212,7 @@ def report_data(outcome: Outcome, command: str) -> dict[str, Any]:
 
 def markdown(outcome: Outcome, command: str) -> str:
     """Content of derivation.md."""
-    from derive.printing import describe
+    from derive.printing.objects import describe
 
     out = [describe(outcome.derivation, format="markdown").replace("## ", "# ", 1), ""]
     if outcome.measured:

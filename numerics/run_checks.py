@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from derive.derivation import Derivation
-from derive.evaluate import evaluate
-from derive.poly import Poly
-from derive.printing import expression_text
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly
+from derive.printing.objects import expression_text
 from derive.system import ClosedForm, Reduction
 from numerics.compare import common_deviation, order_checks
 from numerics.integrate import integrate

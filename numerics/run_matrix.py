@@ -141,7 +141,7 @@ def judge(made: Derivation, values: Mapping[str, Any]) -> tuple[tuple[Measured, 
     """Measure every assumption of the last reduction on the data."""
     if not made.reductions:
         return (), False
-    from derive.assumptions import measure
+    from derive.matrices.assumptions import measure
 
     rows = []
     for a in made.reductions[-1].assumptions:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.courses import Course, course
 from derive.derivation import derive_all
 from derive.errors import DerivationError
-from derive.rules import Phase
+from derive.protocols.courses import Course, course
+from derive.spec.rules import Phase
 from numerics.claims.protocols import Setting, kernels_of, lattice, observed_along, run_overlaps
 from numerics.claims.states import given_of
 from numerics.claims.subject import Subject

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from derive.catalog import load, settings, suggestion
-from derive.entry import Entry
+from derive.claims.entry import Entry
 from derive.errors import DerivationError, InvalidSpec
-from derive.lowered import LoweredUpdate
-from derive.model import Model
+from derive.spec.lowered import LoweredUpdate
+from derive.spec.model import Model
 from numerics.cli_errors import UsageError
 from numerics.run_settings import KINDS
 

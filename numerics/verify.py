@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from derive.entry import (
+from derive.claims.entry import (
     Approaches,
     Commutes,
     Concentrates,

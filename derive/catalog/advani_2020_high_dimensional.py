@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive import symbols
-from derive.ansatz import Manifold
-from derive.densities import Density, marchenko_pastur
-from derive.entry import Concentrates, Conserved, Entry, MatchesSimulation, Published, Solves
-from derive.mode_averages import mean_over, spectral_average
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Concentrates, Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.reductions.ansatz import Manifold
+from derive.spec import symbols
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
+from derive.spectra.densities import Density, marchenko_pastur
+from derive.spectra.mode_averages import mean_over, spectral_average
 
 NAME = "advani_2020_high_dimensional"
 REFERENCE = "Advani, Saxe, Sompolinsky, Neural Networks 2020"

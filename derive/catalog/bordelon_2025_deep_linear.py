@@ -26,14 +26,14 @@ import numpy as np
 import sympy as sp
 
 import derive
-from derive.ansatz import Manifold
-from derive.entry import Concentrates, Conserved, Entry, MatchesSimulation, Published
-from derive.laws import Moments
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Concentrates, Conserved, Entry, MatchesSimulation, Published
+from derive.reductions.ansatz import Manifold
+from derive.spec.laws import Moments
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME, REFERENCE = "bordelon_2025_deep_linear", "Bordelon, Pehlevan, ICML 2025"
 N, D = dims("N D")

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.entry import Commutes, Entry, MatchesSimulation, Published
+from derive.claims.entry import Commutes, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.model import Model
-from derive.nodes import grad, root
-from derive.rules import Rate
-from derive.sugar import dot
-from derive.symbols import dims, matrix, scalars, vector
+from derive.reductions.ansatz import Manifold
+from derive.spec.model import Model
+from derive.spec.nodes import grad, root
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME, REFERENCE = "bordelon_2025_linear_rnn", "Bordelon, Cotler, Pehlevan, Zavatone-Veth, 2025"
 N, m, h = dims("N m h")

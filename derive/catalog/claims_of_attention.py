@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.asymptotics import learning_times
-from derive.entry import LeadingOrder, Rests
-from derive.library_attention import attention_weights
-from derive.symbols import dims, matrix, scalars
+from derive.claims.entry import LeadingOrder, Rests
+from derive.library.attention import attention_weights
+from derive.solutions.asymptotics import learning_times
+from derive.spec.symbols import dims, matrix, scalars
 
 D, N = dims("D N")
 Lam = matrix("Lam", D, D)

@@ -10,11 +10,11 @@ from typing import Any
 
 import sympy as sp
 
-from derive.asymptotics import learning_times
-from derive.elimination import eliminate
-from derive.entry import LeadingOrder
-from derive.library_fusion import two_strengths
-from derive.symbols import scalars
+from derive.claims.entry import LeadingOrder
+from derive.flows.elimination import eliminate
+from derive.library.fusion import two_strengths
+from derive.solutions.asymptotics import learning_times
+from derive.spec.symbols import scalars
 
 uA, uB, u, sA, sB, sAB, syA, syB = scalars("uA uB u sA sB sAB syA syB")
 tau, u0, v = scalars("tau u0 v", positive=True)

@@ -28,11 +28,11 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Gram, LambdaBalanced, Modes
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
-from derive.library_linear import linear_network
-from derive.model import Model
-from derive.riccati_value import balanced_blocks
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.library.linear import linear_network
+from derive.reductions.ansatz import Gram, LambdaBalanced, Modes
+from derive.reductions.riccati_value import balanced_blocks
+from derive.spec.model import Model
 
 
 def entry(

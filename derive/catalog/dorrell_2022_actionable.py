@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Gram, Manifold
-from derive.entry import Entry, MatchesSimulation, Published, Solves
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import dot, had, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry, MatchesSimulation, Published, Solves
+from derive.reductions.ansatz import Gram, Manifold
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, had, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "dorrell_2022_actionable"
 REFERENCE = "Dorrell, Latham, Behrens, Whittington, arXiv:2209.15563, flow on the sphere as analogue"

@@ -25,13 +25,13 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.ansatz import Manifold
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import had, norm2
-from derive.symbols import dims, matrix, scalars
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.reductions.ansatz import Manifold
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import had, norm2
+from derive.spec.symbols import dims, matrix, scalars
 
 NAME = "earle_2017_subtask_discovery"
 REFERENCE = "Earle, Saxe, Rosman, arXiv:1708.00463 (2017)"

@@ -32,15 +32,15 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.entry import Approaches, Entry, MatchesSimulation, Published, Solves
+from derive.claims.entry import Approaches, Entry, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.laws import Moments
-from derive.lazy_limit import linearise
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import had, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.flows.lazy_limit import linearise
+from derive.spec.laws import Moments
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import had, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME, REFERENCE = "flesch_2022_context", "Flesch, Juechems, Dumbalska, Saxe, Summerfield, Neuron 2022"
 D, h, P = dims("D h P")

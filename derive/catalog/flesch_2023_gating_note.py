@@ -27,15 +27,15 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.entry import Entry, LeadingOrder, MatchesSimulation, Published, Solves
+from derive.claims.entry import Entry, LeadingOrder, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.laws import Choice, Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import case, norm2
-from derive.symbols import dims, matrix, scalars, t, vector
+from derive.reductions.ansatz import Manifold
+from derive.spec.laws import Choice, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import case, norm2
+from derive.spec.symbols import dims, matrix, scalars, t, vector
 
 NAME = "flesch_2023_gating_note"
 REFERENCE = "Flesch et al., 2023, gated linear network as analogue"

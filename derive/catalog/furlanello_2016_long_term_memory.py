@@ -28,14 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.laws import Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Phase, Rate
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Phase, Rate
+from derive.spec.sugar import norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "furlanello_2016_long_term_memory"
 REFERENCE = "Furlanello, Zhao, Saxe, Itti, Tjan, arXiv:1606.02355 (2016), linear analogue"

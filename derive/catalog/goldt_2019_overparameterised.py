@@ -28,11 +28,11 @@ from typing import Any
 
 import sympy as sp
 
-from derive.alike_units import Group, symmetric
 from derive.catalog.goldt_2019_teacher_student import published
-from derive.entry import Entry, MatchesSimulation, RestsNear
+from derive.claims.entry import Entry, MatchesSimulation, RestsNear
 from derive.errors import InvalidSpec
-from derive.library_teacher import teacher_student
+from derive.library.teacher import teacher_student
+from derive.online.alike_units import Group, symmetric
 
 REFERENCE = "Goldt, Advani, Saxe, Krzakala, Zdeborova, arXiv:1901.09085"
 

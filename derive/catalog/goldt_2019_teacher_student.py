@@ -27,8 +27,8 @@ from typing import Any
 
 import sympy as sp
 
-from derive.entry import Entry, MatchesSimulation, Published
-from derive.library_teacher import teacher_student
+from derive.claims.entry import Entry, MatchesSimulation, Published
+from derive.library.teacher import teacher_student
 
 
 def entry(

@@ -30,16 +30,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.laws import Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.paths import along
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.flows.paths import along
+from derive.reductions.ansatz import Manifold
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "goodfellow_2015_linear_path"
 REFERENCE = "Goodfellow, Vinyals, Saxe, ICLR 2015, linear networks"

@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from derive.ansatz import Gram, LambdaBalanced
 from derive.catalog.domine_2025_lambda_balanced import claims
-from derive.catalog_data import crosscutting_features, one_hot_items
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Solves, Throughout
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Solves, Throughout
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.rules import Drop, Phase
+from derive.library.data_sets import crosscutting_features, one_hot_items
+from derive.library.linear import linear_network
+from derive.reductions.ansatz import Gram, LambdaBalanced
+from derive.spec.rules import Drop, Phase
 
 PRINTED = "printed solution for Q Q^T"  # checked in domine_2025_lambda_balanced; its 60 digits take long at 23 rows
 

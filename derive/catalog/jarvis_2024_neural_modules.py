@@ -28,11 +28,11 @@ import numpy as np
 import sympy as sp
 
 from derive.catalog.saxe_2019_semantic_development import deep
-from derive.catalog_data import compositional_items
-from derive.entry import Entry, MatchesSimulation, Spectrum
+from derive.claims.entry import Entry, MatchesSimulation, Spectrum
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.structures import Bits
+from derive.library.data_sets import compositional_items
+from derive.library.linear import linear_network
+from derive.spectra.structures import Bits
 
 MODULES = ("dense", "bits", "codes")
 

@@ -28,16 +28,16 @@ from typing import Any
 
 import sympy as sp
 
-from derive.change_of_variables import change_variables
-from derive.completion import complete
-from derive.elimination import eliminate
-from derive.entry import Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.completion.closure import complete
 from derive.errors import InvalidSpec
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, scalars, t, vector
+from derive.flows.change_of_variables import change_variables
+from derive.flows.elimination import eliminate
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, scalars, t, vector
 
 NAME = "kunin_2024_get_rich_quick"
 REFERENCE = "Kunin, Raventos, Domine, Chen, Klindt, Saxe, Ganguli, NeurIPS 2024"

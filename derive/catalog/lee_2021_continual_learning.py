@@ -27,10 +27,10 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.catalog.claims_of_erf_networks import two_task_rates
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_tasks import two_tasks
-from derive.protocols import phases
+from derive.library.tasks import two_tasks
+from derive.protocols.sequence import phases
 
 REFERENCE = "Lee, Goldt, Saxe, ICML 2021"
 

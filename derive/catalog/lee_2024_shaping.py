@@ -26,9 +26,9 @@ from typing import Any
 
 import sympy as sp
 
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_episodes import compositional_perceptron
+from derive.library.episodes import compositional_perceptron
 
 TASKS = {"primitive": (1.0, 0.0), "composite": (0.8, 0.6)}
 

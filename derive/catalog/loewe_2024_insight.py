@@ -28,14 +28,14 @@ from typing import Any
 import sympy as sp
 
 from derive import fn
-from derive.entry import Entry, MatchesSimulation, MeanExit, Published
-from derive.laws import Moments, Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.passage import exit_time
-from derive.rules import Rate, Update
-from derive.sugar import dot, had, total
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry, MatchesSimulation, MeanExit, Published
+from derive.solutions.passage import exit_time
+from derive.spec.laws import Moments, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate, Update
+from derive.spec.sugar import dot, had, total
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "loewe_2024_insight"
 n = dims("n")

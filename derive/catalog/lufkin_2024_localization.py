@@ -30,14 +30,14 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.laws import Choice, Law, Marginal, Moments, Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import dot, had, norm2, total
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.spec.laws import Choice, Law, Marginal, Moments, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, had, norm2, total
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 
 NAME, REFERENCE = "lufkin_2024_localization", "Lufkin, Saxe, Grant, NeurIPS 2024"
 n, P = dims("n P")

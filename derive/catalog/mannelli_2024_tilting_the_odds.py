@@ -28,9 +28,9 @@ from typing import Any
 import sympy as sp
 
 from derive import fn
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_difficulty import signed_clusters
+from derive.library.difficulty import signed_clusters
 
 ORDERS = ("curriculum", "anti", "hard", "easy")
 ACTIVATIONS: dict[str, Any] = {"square": fn.sq, "relu": fn.relu}

@@ -23,11 +23,11 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.catalog.saxe_2019_semantic_development import deep
-from derive.catalog_data import crosscutting_features, one_hot_items
-from derive.entry import Entry, MatchesSimulation, Spectrum
+from derive.claims.entry import Entry, MatchesSimulation, Spectrum
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.structures import Kron, Plus, Tree
+from derive.library.data_sets import crosscutting_features, one_hot_items
+from derive.library.linear import linear_network
+from derive.spectra.structures import Kron, Plus, Tree
 
 
 def entry(

@@ -12,8 +12,8 @@ u            (r,)          strength of a mode of the whole map
 tau          scalar        time constant                                             tau
 ===========  ============  ========================================================  ==================
 
-F is the Hadamard transform, whose sparse factors (`derive.catalog_data.butterfly_factors`) are one point of the manifold of
-solutions. W_{l+1}^T W_{l+1} - W_l W_l^T is conserved, so noise in the start is never removed from the weights.
+F is the Hadamard transform, whose sparse factors (`derive.library.data_sets.butterfly_factors`) are one point of the manifold
+of solutions. W_{l+1}^T W_{l+1} - W_l W_l^T is conserved, so noise in the start is never removed from the weights.
 Assumes, for the modes only: a start along singular vectors of F with equal layers; any orthonormal basis is one.
 Fails for single vectors of the degenerate modes: compare products and Gram matrices.
 """
@@ -25,11 +25,11 @@ from functools import reduce
 import numpy as np
 
 from derive.catalog.saxe_2014_deep_linear import claims
-from derive.catalog_data import butterfly_factors, one_hot_items
-from derive.entry import Entry, Spectrum
+from derive.claims.entry import Entry, Spectrum
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.structures import Tree
+from derive.library.data_sets import butterfly_factors, one_hot_items
+from derive.library.linear import linear_network
+from derive.spectra.structures import Tree
 
 
 def entry(

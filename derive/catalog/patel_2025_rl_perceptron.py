@@ -30,9 +30,9 @@ from typing import Any
 
 import sympy as sp
 
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_episodes import REWARDS, rl_perceptron
+from derive.library.episodes import REWARDS, rl_perceptron
 
 
 def length_of_teacher(reward: str) -> str:

@@ -30,14 +30,14 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Gram
-from derive.entry import Entry, MatchesSimulation, Published, Rests, Solves
-from derive.laws import Choice
-from derive.model import Model
-from derive.nodes import mean
-from derive.rules import Rate
-from derive.sugar import dot
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry, MatchesSimulation, Published, Rests, Solves
+from derive.reductions.ansatz import Gram
+from derive.spec.laws import Choice
+from derive.spec.model import Model
+from derive.spec.nodes import mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "pogodin_2020_kernelized_bottleneck"
 REFERENCE = "Pogodin, Latham, NeurIPS 2020, linear kernel"

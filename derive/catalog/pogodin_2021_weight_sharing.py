@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.entry import Entry, MatchesSimulation, Published, Rests, Solves
-from derive.laws import Normal
-from derive.model import Model
-from derive.rules import Rate
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry, MatchesSimulation, Published, Rests, Solves
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.rules import Rate
+from derive.spec.sugar import norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "pogodin_2021_weight_sharing"
 REFERENCE = "Pogodin, Mehta, Lillicrap, Latham, NeurIPS 2021"

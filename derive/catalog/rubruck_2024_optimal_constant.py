@@ -30,14 +30,14 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Manifold
 from derive.catalog.saxe_2019_semantic_development import deep
-from derive.catalog_data import tree_features
-from derive.entry import Conserved, Entry, MatchesSimulation, Published, Spectrum
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published, Spectrum
 from derive.errors import InvalidSpec
-from derive.library_linear import biased_network, linear_network
-from derive.structures import RankOne, Tree
-from derive.symbols import dims, matrix, scalars, vector
+from derive.library.data_sets import tree_features
+from derive.library.linear import biased_network, linear_network
+from derive.reductions.ansatz import Manifold
+from derive.spec.symbols import dims, matrix, scalars, vector
+from derive.spectra.structures import RankOne, Tree
 
 
 def entry(

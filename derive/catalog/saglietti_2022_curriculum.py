@@ -31,9 +31,9 @@ from typing import Any
 import sympy as sp
 
 from derive.catalog.claims_of_erf_networks import Averages
-from derive.entry import Entry, MatchesSimulation, Published
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_difficulty import curriculum_perceptron
+from derive.library.difficulty import curriculum_perceptron
 
 REFERENCE = "Saglietti, Sarao Mannelli, Saxe, NeurIPS 2022"
 ORDERS = ("curriculum", "anti", "hard", "easy")

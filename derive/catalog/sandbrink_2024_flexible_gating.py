@@ -30,15 +30,15 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Throughout
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Throughout
 from derive.errors import InvalidSpec
-from derive.laws import Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Phase, Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.reductions.ansatz import Manifold
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Phase, Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "sandbrink_2024_flexible_gating"
 REFERENCE = "Sandbrink, Bauer, Proca, Saxe, Summerfield, Hummos, NeurIPS 2024"

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.entry import Entry, MatchesSimulation, Published, Rests, Solves
-from derive.laws import Normal
-from derive.model import Model
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry, MatchesSimulation, Published, Rests, Solves
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "saxe_2011_receptive_fields"
 REFERENCE = "Saxe, Bhand, Mudur, Suresh, Ng, NeurIPS 2011, Oja's rule as analogue"

@@ -27,12 +27,12 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Balanced, Modes
-from derive.asymptotics import learning_times
-from derive.entry import Commutes, Conserved, Entry, LeadingOrder, MatchesSimulation, Published, Solves
+from derive.claims.entry import Commutes, Conserved, Entry, LeadingOrder, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.limits import at_depth
+from derive.flows.limits import at_depth
+from derive.library.linear import linear_network
+from derive.reductions.ansatz import Balanced, Modes
+from derive.solutions.asymptotics import learning_times
 
 REFERENCE = "Saxe, McClelland, Ganguli, ICLR 2014"
 

@@ -25,13 +25,13 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.ansatz import Manifold
-from derive.entry import Entry, MatchesSimulation, Published, Rests, Solves
+from derive.claims.entry import Entry, MatchesSimulation, Published, Rests, Solves
 from derive.errors import InvalidSpec
-from derive.model import Model
-from derive.rules import Rate
-from derive.sugar import had, norm2
-from derive.symbols import dims, matrix, vector
+from derive.reductions.ansatz import Manifold
+from derive.spec.model import Model
+from derive.spec.rules import Rate
+from derive.spec.sugar import had, norm2
+from derive.spec.symbols import dims, matrix, vector
 
 NAME = "saxe_2016_lmdp"
 REFERENCE = "Saxe, Earle, Rosman, arXiv:1612.02757 (2016)"

@@ -26,12 +26,12 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Balanced, Modes
-from derive.catalog_data import one_hot_items, sampled_tree_features, tree_features
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves, Spectrum
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves, Spectrum
 from derive.errors import InvalidSpec
-from derive.library_linear import linear_network
-from derive.structures import Tree
+from derive.library.data_sets import one_hot_items, sampled_tree_features, tree_features
+from derive.library.linear import linear_network
+from derive.reductions.ansatz import Balanced, Modes
+from derive.spectra.structures import Tree
 
 
 def entry(

@@ -30,12 +30,12 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.library_gated import edges, gated_xor, routing_network, trained
-from derive.sugar import dot
-from derive.symbols import dims, matrix, scalars, t, vector
+from derive.library.gated import edges, gated_xor, routing_network, trained
+from derive.reductions.ansatz import Manifold
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, matrix, scalars, t, vector
 
 NAME = "saxe_2022_neural_race"
 n, h1, h2, o, r, h = dims("n h1 h2 o r h")

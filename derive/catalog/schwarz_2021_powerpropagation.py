@@ -28,14 +28,14 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.lower import exact
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import had, norm2
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.spec.lower import exact
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import had, norm2
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 
 NAME = "schwarz_2021_powerpropagation"
 REFERENCE = "Schwarz, Jayakumar, Pascanu, Latham, Teh, NeurIPS 2021"

@@ -29,14 +29,14 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.laws import Choice
-from derive.model import Model
-from derive.nodes import mean
-from derive.rules import Rate
-from derive.sugar import dot, had, total
-from derive.symbols import dims, matrix, scalars, vector
+from derive.spec.laws import Choice
+from derive.spec.model import Model
+from derive.spec.nodes import mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, had, total
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "singh_2023_listener_subtraction"
 REFERENCE = "Singh et al., EACL 2023, softmax speaker as analogue"

@@ -27,13 +27,13 @@ from typing import Any
 
 import sympy as sp
 
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, scalars, vector
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, scalars, vector
 
 NAME = "singh_2024_induction_toy"
 REFERENCE = "Singh, Moskovitz, Hill, Chan, Saxe, ICML 2024, toy model of the phase change"

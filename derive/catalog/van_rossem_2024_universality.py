@@ -27,14 +27,14 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Manifold
-from derive.completion import complete
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Rests
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Rate
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Rests
+from derive.completion.closure import complete
+from derive.reductions.ansatz import Manifold
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 NAME = "van_rossem_2024_universality"
 REFERENCE = "van Rossem, Saxe, ICML 2024, effective theory of two points"

@@ -29,10 +29,10 @@ import numpy as np
 import sympy as sp
 
 from derive.catalog.claims_of_fusion import time_claims
-from derive.entry import Conserved, Entry, MatchesSimulation, Published
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
-from derive.library_fusion import branch_weights, two_modalities, two_strengths
-from derive.symbols import dims, matrix, scalars
+from derive.library.fusion import branch_weights, two_modalities, two_strengths
+from derive.spec.symbols import dims, matrix, scalars
 
 NAME = "zhang_2024_unimodal_bias"
 uA, uB, u, sA, sB, sAB, syA, syB = scalars("uA uB u sA sB sAB syA syB")

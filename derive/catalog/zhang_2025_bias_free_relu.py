@@ -30,15 +30,15 @@ import numpy as np
 import sympy as sp
 
 from derive import fn
-from derive.ansatz import Manifold
-from derive.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.claims.entry import Commutes, Conserved, Entry, MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
-from derive.laws import Moments
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Rate
-from derive.sugar import dot, had, norm2
-from derive.symbols import activation, dims, matrix, scalars, t, vector
+from derive.reductions.ansatz import Manifold
+from derive.spec.laws import Moments
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Rate
+from derive.spec.sugar import dot, had, norm2
+from derive.spec.symbols import activation, dims, matrix, scalars, t, vector
 
 NAME = "zhang_2025_bias_free_relu"
 REFERENCE = "Zhang, Saxe, Latham, TMLR 2025"

@@ -28,12 +28,12 @@ from typing import Any
 
 import sympy as sp
 
-from derive.ansatz import Manifold
 from derive.catalog.claims_of_attention import merged_saddles, separate_saddles
-from derive.entry import Conserved, Entry, MatchesSimulation, Published, Solves
-from derive.library_attention import attention_weights, linear_attention
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars, t, vector
+from derive.claims.entry import Conserved, Entry, MatchesSimulation, Published, Solves
+from derive.library.attention import attention_weights, linear_attention
+from derive.reductions.ansatz import Manifold
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars, t, vector
 
 NAME = "zhang_2025_linear_attention"
 REFERENCE = "Zhang, Singh, Latham, Saxe, ICML 2025, merged and separate key-query parametrisation"

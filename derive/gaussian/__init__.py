@@ -19,7 +19,7 @@ from derive.gaussian.local import ERRORS, RUNGS, rung, rung_text
 from derive.gaussian.measure import Measure, linear_measure
 from derive.gaussian.product import product_average
 from derive.gaussian.terms import Fields, close, expand
-from derive.indexed import Node, add, arr, const, evaluate, mul
+from derive.indices.indexed import Node, add, arr, const, evaluate, mul
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def average(expression: Any, fields: Sequence[sp.Symbol], cov: Any, mean: Any = 
     >>> tanh.rung, round(tanh.value, 9)
     ('quadrature', 0.39429449)
     """
-    from derive.indexed_text import from_sympy, to_sympy
+    from derive.indices.text import from_sympy, to_sympy
 
     names = [s.name for s in fields]
     n = len(names)

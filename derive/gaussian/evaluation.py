@@ -1,4 +1,4 @@
-"""Numerical values of local averages and of averages of n signs, for `derive.indexed.evaluate`.
+"""Numerical values of local averages and of averages of n signs, for `derive.indices.indexed.evaluate`.
 
 The formula of a local average is evaluated at its arguments, with nearly coinciding fields snapped together; a quadrature is a
 tensor rule of equidistant nodes on the Cholesky factor. Imported by `derive.gaussian.quadrature` when a name is asked for.
@@ -16,7 +16,7 @@ import numpy as np
 
 from derive.gaussian.local import RULES, Local, hard_body, read
 from derive.gaussian.signs import inv0, limit, nsign, snap
-from derive.indexed import evaluate
+from derive.indices.indexed import evaluate
 
 
 def function(name: str) -> Callable[..., Any] | None:

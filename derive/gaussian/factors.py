@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from derive.errors import UnsupportedNode
-from derive.indexed import ONE, Node, const, mul, text
+from derive.indices.indexed import ONE, Node, const, mul, text
 
 Pattern = tuple[tuple[Fraction, tuple[tuple[str, Fraction], ...]], ...]
 
@@ -60,7 +60,7 @@ class Factor:
 def factor(kind: str, slot: Node, softness: Fraction = Fraction(0), function: str = "") -> Factor:
     """A factor; factors sort by kind, then by the structure of their slot.
 
-    >>> from derive.indexed import arr
+    >>> from derive.indices.indexed import arr
     >>> factor("sgn", arr("x"), Fraction(1))
     sgn_1(x)
     """
@@ -121,7 +121,7 @@ def opened(f: Factor) -> list[tuple[Node, tuple[Factor, ...]]] | None:
 
 def gaussian_bump(slot: Node, c: Fraction) -> tuple[Node, tuple[Factor, ...]]:
     """``exp(-c slot^2)`` with c > 0, as a multiple of a soft delta."""
-    from derive.indexed import PI, sqrt
+    from derive.indices.indexed import PI, sqrt
 
     s = 1 / (2 * c)
     return sqrt(mul(const(2 * s), PI)), (factor("delta", slot, s),)

@@ -23,7 +23,7 @@ from itertools import combinations
 from derive.errors import UnsupportedNode
 from derive.gaussian.factors import Factor, factor
 from derive.gaussian.measure import Measure
-from derive.indexed import ONE, PI, ZERO, Node, add, const, fun, mul, power, text
+from derive.indices.indexed import ONE, PI, ZERO, Node, add, const, fun, mul, power, text
 
 _HALF = Fraction(1, 2)
 MOST = 6  # signs in one average

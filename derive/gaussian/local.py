@@ -24,7 +24,7 @@ from derive.errors import UnsupportedNode
 from derive.gaussian.factors import Factor, factor, opened, pattern_of
 from derive.gaussian.ladder import expectation
 from derive.gaussian.measure import Measure
-from derive.indexed import ONE, ZERO, Node, add, arr, fun, mul
+from derive.indices.indexed import ONE, ZERO, Node, add, arr, fun, mul
 
 #: Nodes per field and their distance, by the number of fields.
 RULES = {1: (64, 0.2), 2: (40, 0.3), 3: (24, 0.45), 4: (14, 0.6)}

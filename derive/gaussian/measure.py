@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 from derive.errors import UnsupportedNode
 from derive.gaussian.terms import Fields, close, expand
-from derive.indexed import ZERO, Node, add, const, fun, mul, power, text
+from derive.indices.indexed import ZERO, Node, add, const, fun, mul, power, text
 
 Slot: TypeAlias = Node
 
@@ -159,7 +159,7 @@ def linear_measure(fields: Fields, covariance: Callable[[Node, Node], Node], ave
     UnsupportedNode
         If a slot is not linear in the fields.
 
-    >>> from derive.indexed import arr
+    >>> from derive.indices.indexed import arr
     >>> law = linear_measure(lambda n: n.args[0] == "x", lambda a, b: arr("s"), lambda a: ZERO)
     >>> law.cov(arr("x"), mul(const(3), arr("x")))
     3*s

@@ -18,7 +18,7 @@ from derive.gaussian.factors import Factor, factor, opened, pattern_of
 from derive.gaussian.ladder import NeedsGuard, expectation
 from derive.gaussian.local import local_average, open_all
 from derive.gaussian.measure import Measure
-from derive.indexed import ZERO, Node, add, const, fun, mul
+from derive.indices.indexed import ZERO, Node, add, const, fun, mul
 
 
 def product_average(law: Measure, factors: tuple[Factor, ...], *, numbers: bool = True) -> Node:

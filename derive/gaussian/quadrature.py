@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from derive.binomial import binomial, binomial_tail, power
 from derive.errors import BudgetExceeded, UnsupportedNode
+from derive.fields.binomial import binomial, binomial_tail, power
 from derive.gaussian.signs import angle, angle0, erf0, inv0, isqrt0, residual, sign4
 
 Array = NDArray[np.float64]
@@ -105,7 +105,7 @@ class _Named(dict[str, Any]):
         return found
 
 
-#: NumPy versions of the named functions and of their derivatives, for `derive.indexed.evaluate`.
+#: NumPy versions of the named functions and of their derivatives, for `derive.indices.indexed.evaluate`.
 NUMPY: Mapping[str, Any] = _Named({
     "pi": np.pi, "asin": lambda z: np.arcsin(np.clip(z, -1.0, 1.0)), "exp": np.exp, "log": np.log, "tanh": np.tanh,
     "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt, "abs": np.abs, "sgn": np.sign, "step": lambda z: np.heaviside(z, 0.0),

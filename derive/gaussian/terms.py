@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from derive.errors import BudgetExceeded, UnsupportedNode
 from derive.gaussian.factors import Factor, factor, gaussian_bump
-from derive.indexed import ONE, ZERO, Index, Node, add, const, mul, substitute, sum_over, text
+from derive.indices.indexed import ONE, ZERO, Index, Node, add, const, mul, substitute, sum_over, text
 
 #: Says whether an ``arr`` node is a Gaussian field.
 Fields: TypeAlias = Callable[[Node], bool]

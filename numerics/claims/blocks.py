@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from derive.errors import InvalidSpec
-from derive.fields import FieldRule
+from derive.fields.overlaps import Overlaps
+from derive.fields.rule import FieldRule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.overlaps import Overlaps
+from derive.indices.indexed import evaluate
 from numerics.trajectory import Array
 
 NEGATIVE = 1e-9  # smallest eigenvalue of a Gram matrix relative to the largest one: what an integration at rtol 1e-10 leaves

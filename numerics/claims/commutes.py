@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from derive.composite import atoms, parameters
 from derive.errors import UnsupportedNode
-from derive.evaluate import evaluate
-from derive.poly import Poly
+from derive.matrices.composite import atoms, parameters
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly
+from derive.matrices.words import Atom
 from derive.system import Reduction
-from derive.words import Atom
 from numerics.claims.states import dimension, draw_atom, draw_matrix, draw_values
 from numerics.claims.subject import Subject, horizon, solve
 from numerics.compare import common_deviation

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.fields import FieldRule
-from derive.overlaps import Overlaps
+from derive.fields.overlaps import Overlaps
+from derive.fields.rule import FieldRule
 from numerics.claims.blocks import exact_sizes, long_axis, place_blocks, project_blocks
 from numerics.simulate import Stream, one_step, replicate, simulate
 from numerics.simulate.families import committee

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.overlaps import Overlaps
+from derive.fields.overlaps import Overlaps
 from derive.system import Flow
 from numerics.trajectory import Array
 
@@ -28,8 +28,8 @@ def joint_overlaps(flow: Flow, known: Mapping[str, Any], *, keep: bool = False) 
 
     That is if a family is a single vector or has a known Gram matrix; with ``keep`` also if any overlap is known.
     """
-    from derive.fields import overlaps_of
-    from derive.lowered import LoweredUpdate
+    from derive.fields.rule import overlaps_of
+    from derive.spec.lowered import LoweredUpdate
 
     low = getattr(flow.source, "lowered", None)
     if flow.level != "index" or low is None or not isinstance(low.rule, LoweredUpdate) or low.limit is None:
@@ -102,7 +102,7 @@ def draw_overlaps(
 
 
 def _pair() -> Overlaps:
-    from derive.overlaps import make_overlaps
+    from derive.fields.overlaps import make_overlaps
 
     return make_overlaps({"w": 1}, {"wstar": 1}, taken=())
 

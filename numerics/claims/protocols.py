@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.courses import Course, Stretch, course
 from derive.errors import UnsupportedNode
-from derive.rules import Phase
+from derive.protocols.courses import Course, Stretch, course
+from derive.spec.rules import Phase
 from numerics.claims.blocks import exact_sizes, long_axis, place_blocks
 from numerics.claims.ensembles import read_overlaps
 from numerics.claims.simulation import BATCH, STRETCH, bound_model, roots, sizes_of, verdict

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.calculus import ddt
 from derive.errors import InvalidSpec
-from derive.evaluate import evaluate
-from derive.poly import Poly
+from derive.matrices.calculus import ddt
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly
 from derive.system import Flow
 from numerics.claims.expressions import value
 from numerics.claims.states import draw_values, scattered

@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import InvalidSpec
-from derive.rest_expansion import expand_rest
+from derive.rest_states.rest_expansion import expand_rest
 from numerics.analysis import find_rest
 from numerics.claims.expressions import value
 from numerics.claims.states import draw_values

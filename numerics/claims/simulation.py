@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.laws import Moments
-from derive.rules import Phase
+from derive.spec.laws import Moments
+from derive.spec.rules import Phase
 from numerics.claims.ensembles import common_times, run_overlaps
 from numerics.claims.states import dimension, draw_sizes, draw_values, given_of
 from numerics.claims.subject import Subject, fitted, horizon, solve

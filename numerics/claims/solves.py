@@ -52,7 +52,7 @@ def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
 def form_of(claim: Any, system: Flow, start: Mapping[str, Array], known: Mapping[str, Any], times: Array) -> dict[str, Array]:
     """The claimed solution at these times, or that of the engine if the claim prints none."""
     if not claim.solution:
-        from derive.solve import closed_form
+        from derive.solutions.solve import closed_form
 
         evaluate = closed_form(system).evaluate
         assert evaluate is not None  # a ClosedForm of the engine always carries it

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.eigenspaces import evaluated
-from derive.spectra import mode_classes, sample_points, spectrum
-from derive.structures import number
+from derive.spectra.eigenspaces import evaluated
+from derive.spectra.spectral import mode_classes, sample_points, spectrum
+from derive.spectra.structures import number
 from numerics.claims.subject import Subject
 from numerics.compare import deviation
 from numerics.report import Check, worst
@@ -72,7 +72,7 @@ def _difference(a: Array, b: Array) -> float:
 def _measured(array: Any) -> Array:
     if not isinstance(array, tuple):
         return _ordered(np.linalg.eigvalsh(np.asarray(array, dtype=float))[:, None])
-    from derive.modes_numeric import singular_modes
+    from derive.reductions.modes_numeric import singular_modes
 
     inputs, targets = (np.asarray(a, dtype=float) for a in array)
     count = len(inputs)

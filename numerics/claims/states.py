@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from derive.errors import InvalidSpec
+from derive.matrices.words import Atom
+from derive.spec.tree import names
 from derive.system import Block, Flow
-from derive.tree import names
-from derive.words import Atom
 from numerics.claims.overlap_states import draw_overlaps, joint_overlaps
 from numerics.trajectory import Array
 

@@ -75,7 +75,7 @@ class Subject:
 
 def _derived(flow: Flow, ansatz: Any) -> Flow | Reduction:
     """Apply a chain of ansatz objects and functions."""
-    from derive.reduction import reduce
+    from derive.reductions.reduction import reduce
 
     made: Flow | Reduction = flow
     for step in ansatz if isinstance(ansatz, list | tuple) else (ansatz,):

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.courses import Course, course
-from derive.entry import Commutes, Conserved
+from derive.claims.entry import Commutes, Conserved
 from derive.errors import InvalidSpec, UnsupportedNode
+from derive.protocols.courses import Course, course
 from numerics.claims.expressions import value
 from numerics.claims.solves import form_of
 from numerics.claims.states import draw_values

@@ -6,8 +6,9 @@ the fields of a step are N(0, C), the rest of |x|^2 is a chi-square with N - ran
     C <- D C D' + (D lam F' + F lam' D') / N + F F' |x|^2 / N^2,     theta <- theta + H / N,     D = 1 + G / N.
 
 The law of the overlaps is that of SGD on full weights, every 1/N term included, at a cost that does not depend on N. It
-presupposes that the update is linear in x, which `derive.chain_plan.exact_chain` establishes; the simulation of full weights
-remains the independent witness. Imports NumPy and this package, and Numba at the first call. Imported by `numerics` and users.
+presupposes that the update is linear in x, which `derive.online.chain_plan.exact_chain` establishes; the simulation of full
+weights remains the independent witness. Imports NumPy and this package, and Numba at the first call. Imported by `numerics`
+and users.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def chain(
     Parameters
     ----------
     plan : mapping
-        Written by ``derive.chain_plan.exact_chain(model)``.
+        Written by ``derive.online.chain_plan.exact_chain(model)``.
     values : mapping name -> array
         Overlaps of the fixed vectors and given arrays of order one: the parameters of the limit equations. Arrays have no
         axes of length 1.

@@ -135,10 +135,12 @@ def moving(plan: Mapping[str, Any]) -> tuple[str, ...]:
 # --------------------------------------------------------------------------------------------------- plan, names, sizes
 def _check_plan(plan: Mapping[str, Any]) -> None:
     if plan.get("kind") != "overlap chain" or plan.get("version") != 1:
-        raise PlanError("this is not an overlap chain of version 1. Write it with `derive.chain_plan.exact_chain(model)`.")
+        raise PlanError(
+            "this is not an overlap chain of version 1. Write it with `derive.online.chain_plan.exact_chain(model)`."
+        )
     missing = [key for key in KEYS if key not in plan]
     if missing:
-        raise PlanError(f"the chain plan has no {missing[0]!r}. Write it with `derive.chain_plan.exact_chain(model)`.")
+        raise PlanError(f"the chain plan has no {missing[0]!r}. Write it with `derive.online.chain_plan.exact_chain(model)`.")
     if len(plan["inputs"]) != 1:
         shown = ", ".join(x["name"] for x in plan["inputs"]) or "none"
         raise NotSimulable(
@@ -283,7 +285,9 @@ def _leaf(
             return float(arrays[name][at])
         if name in sizes:
             return float(sizes[name])
-        raise PlanError(f"{name} is declared nowhere in the chain plan. Write it with `derive.chain_plan.exact_chain(model)`.")
+        raise PlanError(
+            f"{name} is declared nowhere in the chain plan. Write it with `derive.online.chain_plan.exact_chain(model)`."
+        )
 
     return leaf
 

@@ -194,7 +194,7 @@ class Writer:
             return self._fold(head, [self.write(a, labels) for a in tree[1:]])
         if head == "fun":
             return self._function(tree[1], [self.write(a, labels) for a in tree[2:]])
-        raise PlanError(f"the expression {head!r} is unknown. Write the plan with `derive.chain_plan.exact_chain`.")
+        raise PlanError(f"the expression {head!r} is unknown. Write the plan with `derive.online.chain_plan.exact_chain`.")
 
     def _new(self) -> int:
         self.count += 1

@@ -63,7 +63,7 @@ def test_no_forbidden_call() -> None:
 
 
 #: Where `diff` is applied to the scalar body of a named function of one variable, which SymPy does right.
-SCALAR_DIFFS = ("derive/fn.py", "derive/assemble.py")
+SCALAR_DIFFS = ("derive/fn.py", "derive/spec/assemble.py")
 
 
 def diffs(module: ast.Module) -> list[int]:
@@ -100,14 +100,14 @@ def test_sets_are_not_iterated() -> None:
 
 
 ENGINE = (
-    "derive.indexed",
-    "derive.poly",
-    "derive.words",
+    "derive.indices.indexed",
+    "derive.matrices.poly",
+    "derive.matrices.words",
     "derive.system",
-    "derive.flow",
-    "derive.online",
-    "derive.reduction",
-    "derive.solve",
+    "derive.flows.flow",
+    "derive.online.limit",
+    "derive.reductions.reduction",
+    "derive.solutions.solve",
 )
 
 

@@ -46,7 +46,7 @@ def test_each_package_imports_only_what_stands_below_it(folder: str) -> None:
         ("derive", "from codegen import compile"),
         ("derive", "def f():\n    import numba"),
         ("codegen", "import numerics.integrate"),
-        ("numerics/simulate", "from derive.model import Model"),
+        ("numerics/simulate", "from derive.spec.model import Model"),
         ("numerics/simulate", "from ..files import write_text"),
         ("numerics", "import torch"),
     ],

@@ -11,9 +11,9 @@ import pytest
 import sympy as sp
 
 from derive.catalog import load, names
+from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.derivation import derive_all, full_flow
-from derive.entry import Entry, MatchesSimulation, Published
-from derive.printing import describe
+from derive.printing.objects import describe
 from numerics.verify import verify
 
 VARIANTS = {

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from derive.catalog import load
-from derive.entry import Published
+from derive.claims.entry import Published
 from derive.errors import InvalidSpec
-from derive.indexed import const, mul
-from derive.library_difficulty import curriculum_perceptron
+from derive.indices.indexed import const, mul
+from derive.library.difficulty import curriculum_perceptron
 from numerics.claims.simulation import check
 from numerics.claims.subject import Subject
 from numerics.verify import derived, verify

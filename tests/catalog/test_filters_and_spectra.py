@@ -17,8 +17,8 @@ from codegen import compile
 from derive import closed_form, conserved, gradient_flow, reduce
 from derive.catalog import bordelon_2025_linear_rnn as rnn
 from derive.catalog import load
-from derive.entry import Concentrates, MatchesSimulation, Published
-from derive.evaluate import evaluate
+from derive.claims.entry import Concentrates, MatchesSimulation, Published
+from derive.matrices.evaluate import evaluate
 from numerics.integrate import integrate
 from numerics.verify import verify
 

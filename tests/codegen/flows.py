@@ -3,11 +3,11 @@
 from fractions import Fraction
 from functools import cache, reduce
 
-from derive.composite import elem, hadamard, inverse, ones, scalar_power
-from derive.indexed import PI, Index, arr, const, fun, kron, power, sqrt, sum_over
-from derive.poly import atom, constant, identity, param
+from derive.indices.indexed import PI, Index, arr, const, fun, kron, power, sqrt, sum_over
+from derive.matrices.composite import elem, hadamard, inverse, ones, scalar_power
+from derive.matrices.poly import atom, constant, identity, param
+from derive.matrices.words import Atom
 from derive.system import Assumption, Block, Flow, Function, Step
-from derive.words import Atom
 
 HALF = Fraction(1, 2)
 
@@ -108,7 +108,7 @@ def committee():
         "drift": -(eta / PI) * arr("v", k) * one + (eta / PI) * sum_over(m, arr("R", l, m) * cross(k, m)),
         "noise": eta**2 * sqrt(const(2)) * weight * both / PI**2,
     }
-    from derive.indexed import substitute
+    from derive.indices.indexed import substitute
 
     drift = half["drift"] + substitute(half["drift"], {k: l, l: k})
     noise = half["noise"]
@@ -134,8 +134,8 @@ def committee():
 @cache
 def teacher_student():
     """The derived equations of the soft committee machine, both layers."""
-    from derive.library_teacher import teacher_student as model
-    from derive.online import online_limit
+    from derive.library.teacher import teacher_student as model
+    from derive.online.limit import online_limit
 
     return online_limit(model())
 

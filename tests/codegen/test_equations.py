@@ -12,11 +12,11 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
 
 from codegen import compile
-from derive.evaluate import evaluate
-from derive.implicit import solution
-from derive.poly import Poly, atom
+from derive.matrices.evaluate import evaluate
+from derive.matrices.implicit import solution
+from derive.matrices.poly import Poly, atom
+from derive.matrices.words import Atom
 from derive.system import Block, Flow
-from derive.words import Atom
 
 RNG = np.random.default_rng(1)
 A, M, P, K, X = (atom(Atom(n, "n", "n")) for n in ("A", "M", "P", "K", "X"))

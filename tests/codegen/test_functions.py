@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from codegen import compile
-from derive.composite import elem
-from derive.poly import atom
+from derive.matrices.composite import elem
+from derive.matrices.poly import atom
+from derive.matrices.words import Atom
 from derive.system import Block, Flow, Function
-from derive.words import Atom
 
 TRUTH = {
     "erf2": lambda z: mpmath.erf(z / mpmath.sqrt(2)),

@@ -8,7 +8,7 @@ import pytest
 
 from codegen import compile
 from codegen.build import build
-from derive.indexed import Index, arr, evaluate, fun, kron, sum_over
+from derive.indices.indexed import Index, arr, evaluate, fun, kron, sum_over
 from derive.system import Block, Flow
 from tests.codegen import flows
 

@@ -7,12 +7,12 @@ import pytest
 from codegen import compile
 from codegen.build import build
 from codegen.program import products
-from derive.composite import elem
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.poly import atom, param
+from derive.matrices.composite import elem
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import atom, param
+from derive.matrices.words import Atom
 from derive.system import Block, Flow
-from derive.words import Atom
 from tests.codegen import flows
 
 SIZES = {"N0": 5, "N1": 3, "N2": 4, "N3": 2, "K": 3, "N": 4}

@@ -7,7 +7,7 @@ import pytest
 
 from codegen import compile
 from codegen.names import RESERVED, Names
-from derive.indexed import Index, arr, fun, sum_over
+from derive.indices.indexed import Index, arr, fun, sum_over
 from derive.system import Assumption, Block, Flow, Function, Step
 
 HOSTILE = 'x"""\nimport os\nos.abort()\n"""\\'

@@ -13,7 +13,7 @@ import pytest
 
 from derive.catalog import load
 from derive.derivation import derive_all
-from derive.printing import describe
+from derive.printing.objects import describe
 
 FOLDER = Path(__file__).parent / "files"
 CASES = {

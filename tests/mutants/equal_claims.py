@@ -17,7 +17,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import erf
 
-from derive.entry import Conserved, Published, Solves
+from derive.claims.entry import Conserved, Published, Solves
 from derive.system import Block, Flow
 
 POINTS = 3

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from derive import indexed
-from derive.indexed import Index, Node
-from derive.poly import Poly, monomial, zero
+from derive.indices import indexed
+from derive.indices.indexed import Index, Node
+from derive.matrices.poly import Poly, monomial, zero
+from derive.matrices.words import Key, Letter, Word, normal_open
 from derive.system import Flow
-from derive.words import Key, Letter, Word, normal_open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from typing import Any
 
 import sympy as sp
 
-from derive.entry import Conserved, Published, Solves
+from derive.claims.entry import Conserved, Published, Solves
 from derive.errors import DerivationError
-from derive.lower import Collector
-from derive.shapes import shape_of
+from derive.spec.lower import Collector
+from derive.spec.shapes import shape_of
 
 LOCAL = (sp.Sum,)  # nodes whose bound labels stay as they are
 

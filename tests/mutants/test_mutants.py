@@ -13,7 +13,7 @@ import sympy as sp
 from mutate import differs, frozen, mutants, top_level
 
 from derive import MatchesSimulation, catalog, gradient_flow, online_limit
-from derive.indexed import Index, arr, const, mul, sum_over
+from derive.indices.indexed import Index, arr, const, mul, sum_over
 from derive.system import Block, Flow
 from numerics import verify
 from numerics.claims.states import draw_values

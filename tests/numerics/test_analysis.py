@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from codegen import compile
-from derive.alike_units import Group, symmetric
 from derive.errors import InvalidSpec
-from derive.indexed import arr, const
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
+from derive.indices.indexed import arr, const
+from derive.library.teacher import teacher_student
+from derive.online.alike_units import Group, symmetric
+from derive.online.limit import online_limit
 from derive.system import Block, Flow
 from numerics.analysis import NoRestState, find_rest, largest_stable, spectrum_at, symmetric_plateau
 from numerics.integrate import integrate

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derive.alike_units import Group, symmetric
 from derive.catalog import load
 from derive.errors import InvalidSpec
-from derive.indexed import arrays, const, mul
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
-from derive.rest_expansion import expand_rest
+from derive.indices.indexed import arrays, const, mul
+from derive.library.teacher import teacher_student
+from derive.online.alike_units import Group, symmetric
+from derive.online.limit import online_limit
+from derive.rest_states.rest_expansion import expand_rest
 from numerics.analysis import find_rest
 from numerics.claims.rests_near import romberg
 from numerics.verify import verify

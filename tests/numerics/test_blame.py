@@ -9,15 +9,15 @@ from sympy import oo, sqrt
 from benchmarks.blame import KINDS, candidates_of, curriculum, mutations, named, open_case
 from derive import fn
 from derive.errors import InvalidSpec
-from derive.indexed import arr, arrays, const, mul
-from derive.laws import Normal
-from derive.library_tasks import two_tasks
-from derive.library_teacher import teacher_student
-from derive.model import Model
-from derive.online import online_limit
-from derive.rules import Limit, Update
-from derive.sugar import dot, norm2
-from derive.symbols import dims, scalars, vector
+from derive.indices.indexed import arr, arrays, const, mul
+from derive.library.tasks import two_tasks
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.rules import Limit, Update
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, scalars, vector
 from numerics.blame import blame, terms_of
 
 

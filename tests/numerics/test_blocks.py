@@ -8,8 +8,8 @@ import pytest
 
 from derive.catalog import load
 from derive.errors import InvalidSpec
-from derive.fields import field_rule
-from derive.overlaps import make_overlaps
+from derive.fields.overlaps import make_overlaps
+from derive.fields.rule import field_rule
 from numerics.claims.blocks import exact_sizes, place_blocks, place_vectors, project_blocks
 from numerics.claims.overlap_states import draw_overlaps
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derive.entry import Conserved, Published, Solves
+from derive.claims.entry import Conserved, Published, Solves
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.indexed import Index, arr, const
-from derive.overlaps import make_overlaps
+from derive.fields.overlaps import make_overlaps
+from derive.indices.indexed import Index, arr, const
 from derive.system import Block, Flow
 from numerics.claims import conserved, published, solves
 from numerics.claims.blocks import place_vectors, project

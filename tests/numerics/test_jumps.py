@@ -23,12 +23,12 @@ from derive import (
     vector,
 )
 from derive.catalog import load
-from derive.composite import elem
 from derive.errors import InvalidSpec, NoClosedForm, UnsupportedNode
-from derive.poly import atom, param
-from derive.switches import jumps, smooth_branch
+from derive.flows.switches import jumps, smooth_branch
+from derive.matrices.composite import elem
+from derive.matrices.poly import atom, param
+from derive.matrices.words import Atom
 from derive.system import Block, Flow
-from derive.words import Atom
 from numerics import Status, integrate
 
 n = dims("n")

@@ -16,9 +16,9 @@ import sympy as sp
 from derive import Conserved, LeadingOrder, Published, Rests, complete, gradient_flow
 from derive.catalog import load
 from derive.errors import DerivationError, InvalidSpec
-from derive.indexed import arr, mul
-from derive.sugar import dot, norm2
-from derive.symbols import scalars, vector
+from derive.indices.indexed import arr, mul
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import scalars, vector
 from derive.system import Block, Flow
 from numerics import verify
 from numerics.claims import conserved, leading, published, rests

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codegen import compile
-from derive import evaluate as matrix_value
-from derive.composite import elem, hadamard
-from derive.indexed import PI, Index, add, arr, const, evaluate, fun, kron, mul, power, sum_over
-from derive.poly import atom, constant, param
+from derive.indices.indexed import PI, Index, add, arr, const, evaluate, fun, kron, mul, power, sum_over
+from derive.matrices import evaluate as matrix_value
+from derive.matrices.composite import elem, hadamard
+from derive.matrices.poly import atom, constant, param
+from derive.matrices.words import Atom
 from derive.system import Block, Flow
-from derive.words import Atom
 
 QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 SHAPES = {"A": ("n", "m"), "B": ("m", "n"), "S": ("n", "n"), "x": ("n", 1)}
@@ -164,7 +164,7 @@ def nodes(draw, labels, depth):
         return sum_over(i, draw(nodes((*labels, i), depth - 1)))
     j = Index(f"j{depth}{len(labels)}", i.family)
     f = draw(nodes((*labels, i, j), depth - 1))
-    from derive.indexed import substitute
+    from derive.indices.indexed import substitute
 
     return sum_over(i, sum_over(j, f + substitute(f, {i: j, j: i})))  # a symmetric summand
 
@@ -183,7 +183,7 @@ def leaves(labels):
 
 @st.composite
 def index_flows(draw):
-    from derive.indexed import substitute
+    from derive.indices.indexed import substitute
 
     q = draw(nodes((K, L), 3))
     rhs = {"Q": q + substitute(q, {K: L, L: K}), "R": draw(nodes((K, M), 3)), "v": draw(nodes((K,), 3))}

@@ -20,9 +20,9 @@ from derive.gaussian.ladder import expectation
 from derive.gaussian.measure import linear_measure
 from derive.gaussian.quadrature import NUMPY, gauss_hermite, quadrature
 from derive.gaussian.terms import close, expand
-from derive.indexed import ZERO, Index, add, arr, const, evaluate, fun, mul, power, sum_over
-from derive.nodes import Fn
-from derive.symbols import activation
+from derive.indices.indexed import ZERO, Index, add, arr, const, evaluate, fun, mul, power, sum_over
+from derive.spec.nodes import Fn
+from derive.spec.symbols import activation
 
 a, b, c, d = FIELDS = sp.symbols("a b c d", real=True)
 ERROR = 1e-10  # 150 nodes on products of erf(z/sqrt 2) are converged to 1e-13 at variance 5
@@ -94,7 +94,7 @@ _INDEX = [Index(f"p{i}", "n") for i in range(4)]
 def _symbolic(expression):
     """The average as one node in the entries of an array C, so that 200 covariances cost 200 evaluations."""
     from derive.gaussian import expectation_of
-    from derive.indexed_text import from_sympy
+    from derive.indices.text import from_sympy
 
     names = [s.name for s in FIELDS]
 

@@ -1,7 +1,8 @@
 """Gradients, directional derivatives and substitutions of random expressions.
 
-Roads: the backward rules of `derive.calculus` against central differences of the value; the forward rules against the backward
-ones. Expressions are drawn by Hypothesis: words with traces, products of traces, Hadamard products, tanh networks, inverses.
+Roads: the backward rules of `derive.matrices.calculus` against central differences of the value; the forward rules against the
+backward ones. Expressions are drawn by Hypothesis: words with traces, products of traces, Hadamard products, tanh networks,
+inverses.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive.calculus import along, grad, substitute
-from derive.check import check_gradient
-from derive.composite import elem, hadamard, inverse, ones, scalar_power
 from derive.errors import CheckFailed, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.poly import Poly, atom, constant, identity, param
-from derive.words import Atom
+from derive.flows.check import check_gradient
+from derive.matrices.calculus import along, grad, substitute
+from derive.matrices.composite import elem, hadamard, inverse, ones, scalar_power
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom, constant, identity, param
+from derive.matrices.words import Atom
 
 W, A, S, x, y, U = (
     Atom("W", "n", "m"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import (
+from derive.indices.indexed import (
     ZERO,
     Index,
     Node,
@@ -28,7 +28,7 @@ from derive.indexed import (
     sum_over,
     text,
 )
-from derive.indexed_text import from_sympy, to_sympy
+from derive.indices.text import from_sympy, to_sympy
 
 I, J, K_, L = (Index(n, "K") for n in "ijkl")
 LABELS = (I, J, K_)

@@ -33,7 +33,7 @@ from random_networks import (
 from scipy.integrate import solve_ivp
 
 from derive import conserved, gradient_flow
-from derive.evaluate import evaluate
+from derive.matrices.evaluate import evaluate
 from derive.system import Flow
 
 EXAMPLES = 30  # for each ingredient

@@ -12,11 +12,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from derive.composite import elem, hadamard, inverse
 from derive.errors import ShapeMismatch
-from derive.evaluate import evaluate
-from derive.poly import atom, constant, identity, param, product
-from derive.words import Atom, Letter, flip, normal_open, normal_trace
+from derive.matrices.composite import elem, hadamard, inverse
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import atom, constant, identity, param, product
+from derive.matrices.words import Atom, Letter, flip, normal_open, normal_trace
 
 SQUARE = (
     Atom("A", "n", "n"),

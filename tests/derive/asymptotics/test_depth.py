@@ -9,8 +9,8 @@ import sympy as sp
 import derive
 from derive import Balanced, Modes, at_depth, closed_form, reduce
 from derive.errors import InvalidSpec, NotInvariant
-from derive.indexed import Index, arr
-from derive.scalar import to_scalar
+from derive.indices.indexed import Index, arr
+from derive.reductions.scalar import to_scalar
 from derive.system import Block, Flow
 from numerics.claims.subject import rates
 

@@ -1,4 +1,4 @@
-"""Learning times against formulas typed by hand; `derive.asymptotics_check` integrates the equations as the second road."""
+"""Learning times against formulas typed by hand; integration of the equations is the second road."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import sympy as sp
 
 import derive
 from derive import Balanced, Modes, describe, learning_times, reduce
-from derive.asymptotics_value import integral_value
 from derive.catalog import load
-from derive.elimination import eliminate
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
-from derive.indexed import const
-from derive.library_fusion import two_modalities, two_strengths
-from derive.scalar import to_node
+from derive.flows.elimination import eliminate
+from derive.indices.indexed import const
+from derive.library.fusion import two_modalities, two_strengths
+from derive.reductions.scalar import to_node
+from derive.solutions.asymptotics_value import integral_value
 from derive.system import Block, Flow
 
 x, y, z, p, q, u0 = sp.symbols("x y z p q u0", positive=True)
@@ -146,7 +146,7 @@ def test_refusals() -> None:
 
 
 def test_the_check_catches_a_wrong_constant(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_module("derive.asymptotics")
+    module = import_module("derive.solutions.asymptotics")
     honest = module._run
 
     def harmed(*args):

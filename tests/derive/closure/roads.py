@@ -4,7 +4,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from codegen import compile
-from derive.evaluate import evaluate
+from derive.matrices.evaluate import evaluate
 
 
 def solved(flow, start, params, times):

@@ -9,12 +9,12 @@ import sympy as sp
 
 import derive
 from derive import dot, norm2, scalars, vector
-from derive.ansatz import Manifold
-from derive.completion import complete
-from derive.completion_check import check_closure
-from derive.library_attention import linear_attention
-from derive.poly import Poly, atom
-from derive.words import Atom
+from derive.completion.check import check_closure
+from derive.completion.closure import complete
+from derive.library.attention import linear_attention
+from derive.matrices.poly import Poly, atom
+from derive.matrices.words import Atom
+from derive.reductions.ansatz import Manifold
 from tests.derive.closure.roads import AGREE, assert_same_roads, gap, watched
 
 TIMES = np.linspace(0, 3, 7)

@@ -9,11 +9,11 @@ import derive
 from derive.catalog import furlanello_2016_long_term_memory as memory
 from derive.catalog import load
 from derive.catalog import sandbrink_2024_flexible_gating as gating
-from derive.completion import complete
-from derive.entry import MatchesSimulation
+from derive.claims.entry import MatchesSimulation
+from derive.completion.closure import complete
 from derive.errors import InvalidSpec
-from derive.evaluate import evaluate
-from derive.library_attention import linear_attention
+from derive.library.attention import linear_attention
+from derive.matrices.evaluate import evaluate
 from numerics.verify import verify
 from tests.derive.closure.roads import AGREE, assert_same_roads, solved
 

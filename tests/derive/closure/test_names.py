@@ -2,10 +2,10 @@
 
 import pytest
 
-from derive.completion_names import name_unit
-from derive.completion_units import UnitKey
-from derive.symbols import check_name
-from derive.words import Atom, Letter
+from derive.completion.names import name_unit
+from derive.completion.units import UnitKey
+from derive.matrices.words import Atom, Letter
+from derive.spec.symbols import check_name
 
 a, b, S = (Letter(Atom(n, *s), False) for n, s in (("a", ("d", 1)), ("b", ("d", 1)), ("S", ("d", "d"))))
 r = Letter(Atom("r", 1, "d"), False)

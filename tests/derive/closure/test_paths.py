@@ -10,12 +10,12 @@ import sympy as sp
 
 import derive
 from derive import fn
-from derive.ansatz import Manifold
 from derive.catalog import load
 from derive.errors import BudgetExceeded, CheckFailed, InvalidSpec, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.paths import along, coefficients
-from derive.symbols import dims, matrix, scalars, vector
+from derive.flows.paths import along, coefficients
+from derive.matrices.evaluate import evaluate
+from derive.reductions.ansatz import Manifold
+from derive.spec.symbols import dims, matrix, scalars, vector
 from numerics.claims.subject import solve
 from tests.derive.closure.roads import solved
 
@@ -124,7 +124,7 @@ def test_what_is_no_curve_is_refused() -> None:
 
 def test_a_wrong_expansion_does_not_survive_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant: the expanded observables lose a term."""
-    import derive.paths as module
+    import derive.flows.paths as module
 
     right = module.on_manifold
 

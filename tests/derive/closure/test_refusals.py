@@ -3,9 +3,9 @@
 import pytest
 
 import derive
-from derive.completion import complete
-from derive.completion_refusal import repeated_factor
-from derive.words import Atom, Letter
+from derive.completion.closure import complete
+from derive.completion.refusal import repeated_factor
+from derive.matrices.words import Atom, Letter
 
 
 def linear(depth):
@@ -25,7 +25,7 @@ def test_traces_of_two_layers_point_to_matrices():
 
 
 def test_general_data_repeat_and_the_remedy_is_isotropy():
-    from derive.library_attention import linear_attention
+    from derive.library.attention import linear_attention
 
     flow = derive.gradient_flow(linear_attention("separate", 1))
     with pytest.raises(derive.NotClosed, match=r"given factor Lam repeats.*isotropic.*diagonalise"):

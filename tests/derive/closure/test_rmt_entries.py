@@ -11,8 +11,8 @@ import sympy as sp
 
 import derive
 from derive.catalog import load
+from derive.claims.entry import MatchesSimulation, Published, Solves
 from derive.derivation import derive_all
-from derive.entry import MatchesSimulation, Published, Solves
 from derive.errors import InvalidSpec
 from numerics.verify import verify
 from tests.derive.closure.roads import solved

@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from derive.indexed_text import from_sympy
+from derive.indices.text import from_sympy
 from derive.system import Block, Flow
 
 

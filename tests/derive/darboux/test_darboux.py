@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derive.darboux import darboux_polynomials, degree_within_budget, invariants_of
 from derive.errors import BudgetExceeded, UnsupportedNode
-from derive.indexed import Index, arr, fun
-from derive.indexed_text import to_sympy
-from derive.invariants import conserved
-from derive.scalar import to_scalar
+from derive.indices.indexed import Index, arr, fun
+from derive.indices.text import to_sympy
+from derive.invariants.darboux import darboux_polynomials, degree_within_budget, invariants_of
+from derive.invariants.search import conserved
+from derive.reductions.scalar import to_scalar
 from derive.system import Block, Flow
-from tests.derive.darboux.systems import along, numbers, orbit
+from tests.derive.invariants.darboux.systems import along, numbers, orbit
 
 u, b, s, a, c, x, y, k, l, m = sp.symbols("u b s a c x y k l m", real=True)
 P, M, q = sp.symbols("P M q", positive=True)

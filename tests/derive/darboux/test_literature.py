@@ -7,14 +7,14 @@ from scipy.integrate import solve_ivp
 
 import derive
 from codegen import compile as compiled
-from derive.ansatz import Balanced, Modes
 from derive.catalog import load
-from derive.change_of_variables import change_variables
-from derive.elimination import eliminate
-from derive.equivalence import equivalent
-from derive.invariants import conserved
-from derive.reduction import reduce
-from tests.derive.darboux.systems import numbers
+from derive.flows.change_of_variables import change_variables
+from derive.flows.elimination import eliminate
+from derive.flows.equivalence import equivalent
+from derive.invariants.search import conserved
+from derive.reductions.ansatz import Balanced, Modes
+from derive.reductions.reduction import reduce
+from tests.derive.invariants.darboux.systems import numbers
 
 
 def flat(flow, state, params):

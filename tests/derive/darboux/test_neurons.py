@@ -5,11 +5,11 @@ import pytest
 import sympy as sp
 
 import derive
-from derive.calculus import ddt
-from derive.evaluate import evaluate
-from derive.invariants import conserved
-from derive.poly import param
-from derive.word_space import state_poly
+from derive.invariants.search import conserved
+from derive.matrices.calculus import ddt
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import param
+from derive.matrices.word_space import state_poly
 
 
 def network(activation, outputs=1):

@@ -7,13 +7,13 @@ from scipy.integrate import solve_ivp
 
 import derive
 from codegen import compile as compiled
-from derive.change_of_variables import change_variables
-from derive.elimination import eliminate
-from derive.equivalence import equivalent
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.invariants import conserved
-from derive.poly import param
-from tests.derive.darboux.systems import numbers
+from derive.flows.change_of_variables import change_variables
+from derive.flows.elimination import eliminate
+from derive.flows.equivalence import equivalent
+from derive.invariants.search import conserved
+from derive.matrices.poly import param
+from tests.derive.invariants.darboux.systems import numbers
 
 x, y, a, b, c, s, k = sp.symbols("x y a b c s k", real=True)
 u, q, P = sp.symbols("u q P", positive=True)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from derive.binomial import binomial, binomial_tail
-from derive.counts import Law, count_mean
 from derive.errors import UnsupportedNode
+from derive.fields.binomial import binomial, binomial_tail
+from derive.fields.counts import Law, count_mean
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import Node, add, arr, const, evaluate, fun, mul, power, text
+from derive.indices.indexed import Node, add, arr, const, evaluate, fun, mul, power, text
 
 K, N, C, A = arr("k"), arr("T"), arr("c"), arr("a")
 LAW = Law(name="k", n=add(N, const(-1)), p=arr("P"), sizes=("T",))

@@ -14,10 +14,10 @@ import sympy as sp
 from codegen import compile
 from derive import InvalidSpec, UnsupportedNode, fn, greedy, online_limit
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import const, evaluate, mul
-from derive.library_episodes import compositional_perceptron, rl_perceptron
-from derive.library_teacher import teacher_student
-from derive.schedules import Greedy
+from derive.indices.indexed import const, evaluate, mul
+from derive.library.episodes import compositional_perceptron, rl_perceptron
+from derive.library.teacher import teacher_student
+from derive.protocols.schedules import Greedy
 from numerics import integrate
 
 STATE = {"Q": 1.3, "R": 0.4, "T_wstar": 1.0, "T": 8}

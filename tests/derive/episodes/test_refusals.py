@@ -12,9 +12,9 @@ import sympy as sp
 import derive as dv
 from derive import InvalidSpec, Model, Normal, UnsupportedNode, Update, fn, had, mean, total
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import Index, Node, add, arr, const, evaluate, fun, mul, power
-from derive.library_episodes import rl_perceptron
-from derive.sign_algebra import event_of, open_signs
+from derive.indices.indexed import Index, Node, add, arr, const, evaluate, fun, mul, power
+from derive.indices.sign_algebra import event_of, open_signs
+from derive.library.episodes import rl_perceptron
 
 N, T, K = dv.dims("N T K")
 w, wstar, X = dv.vector("w", N), dv.vector("wstar", N), dv.matrix("X", N, T)

@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from codegen import compile
 from derive import Limit, Model, Normal, Update, dims, fn, had, matrix, mean, online_limit, scalars, total, vector
-from derive.library_episodes import REWARDS, compositional_perceptron, rl_perceptron
+from derive.library.episodes import REWARDS, compositional_perceptron, rl_perceptron
 from numerics import integrate
 
 Rates = Callable[..., tuple[float, float]]

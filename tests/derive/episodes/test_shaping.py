@@ -6,7 +6,7 @@ import numpy as np
 
 from codegen import compile
 from derive import online_limit
-from derive.library_episodes import compositional_perceptron
+from derive.library.episodes import compositional_perceptron
 from numerics import integrate
 
 N, T, RUNS, ETA_W, ETA_V = 200, 3, 48, 0.5, 0.2

@@ -35,7 +35,7 @@ from derive import (
     vector,
 )
 from derive.errors import InvalidSpec, ShapeMismatch
-from derive.families import stacked
+from derive.matrices.families import stacked
 from numerics import verify
 from numerics.simulate import one_step
 
@@ -218,9 +218,9 @@ def test_experts_with_a_nonlinearity():
 
 def test_columns_and_copies_at_arrays():
     """A stacked column as the columns of a matrix, against a reshape."""
-    from derive.convert import to_poly
-    from derive.evaluate import evaluate
-    from derive.lower import Collector
+    from derive.matrices.convert import to_poly
+    from derive.matrices.evaluate import evaluate
+    from derive.spec.lower import Collector
 
     members = family("f", H, K)
     c = vector("c", members.rows)

@@ -13,10 +13,10 @@ import sympy as sp
 import derive
 from derive import Balanced, LambdaBalanced, Modes, describe, fixed_points, reduce
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
-from derive.indexed import const
-from derive.library_fusion import two_modalities, two_strengths
-from derive.rest_points import FixedPoints
-from derive.scalar import to_node, value
+from derive.indices.indexed import const
+from derive.library.fusion import two_modalities, two_strengths
+from derive.reductions.scalar import to_node, value
+from derive.rest_states.rest_points import FixedPoints
 from derive.system import Block, Flow
 
 x, y, z = sp.symbols("x y z", real=True)
@@ -160,7 +160,7 @@ def test_other_refusals() -> None:
 @pytest.mark.parametrize("harm", ["drop", "shift"])
 def test_the_check_catches_a_missing_and_a_wrong_point(harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Newton's method from random starts is the second road for the list, 50 digits for each point."""
-    module = import_module("derive.rest_points")
+    module = import_module("derive.rest_states.rest_points")
     honest = module.real_solutions
 
     def harmed(*args, **kwargs):
@@ -177,7 +177,7 @@ def test_the_check_catches_a_missing_and_a_wrong_point(harm: str, monkeypatch: p
 
 
 def test_a_wrong_characteristic_polynomial_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_module("derive.rest_points")
+    module = import_module("derive.rest_states.rest_points")
     honest = module.stability
 
     def harmed(*args, **kwargs):

@@ -7,7 +7,7 @@ import random
 import pytest
 import sympy as sp
 
-from derive.sign_assumptions import Signs
+from derive.algebra.sign_assumptions import Signs
 
 a, b, c = sp.symbols("a b c", positive=True)
 r = sp.Symbol("r", real=True)

@@ -14,7 +14,7 @@ from derive.gaussian import average
 from derive.gaussian.evaluation import function, hard_value, reference_error, smooth_value
 from derive.gaussian.local import Local, hard_body, read, rung
 from derive.gaussian.signs import angle0, nsign, snap
-from derive.indexed import fun
+from derive.indices.indexed import fun
 
 a, b, c, d = FIELDS = sp.symbols("a b c d", real=True)
 
@@ -86,7 +86,7 @@ def test_nearly_dependent_fields_differ_by_their_distance(kind):
 def test_without_snapping_three_nearly_equal_fields_go_wrong():
     """The mutant: the formula without `snap` at distance 1e-6 is off by far more than the distance."""
     from derive.gaussian.quadrature import NUMPY
-    from derive.indexed import evaluate
+    from derive.indices.indexed import evaluate
 
     made, worst = read("E[step|step|relu|relu]"), 0.0
     for seed in range(20):
@@ -197,7 +197,7 @@ def test_what_is_refused():
     from derive.gaussian.factors import factor
     from derive.gaussian.measure import linear_measure
     from derive.gaussian.product import product_average
-    from derive.indexed import ONE, ZERO, arr
+    from derive.indices.indexed import ONE, ZERO, arr
 
     law = linear_measure(lambda n: True, lambda p, q: ONE, lambda p: ZERO)
     five = tuple(factor("fun", arr(x), function="tanh") for x in "pqrst")

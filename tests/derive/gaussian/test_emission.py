@@ -1,4 +1,4 @@
-"""Local averages as emitted functions. Road one: the printed module of each backend. Road two: `derive.indexed.evaluate`."""
+"""Local averages as emitted functions. Road one: the printed module of each backend. Road two: `indexed.evaluate`."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from mpmath import mpf
 from codegen import compile as emit
 from derive.gaussian.local import read
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import arr, evaluate, fun
+from derive.indices.indexed import arr, evaluate, fun
 from derive.system import Block, Flow
 
 NAMES = (
@@ -67,7 +67,7 @@ def test_a_second_process_loads_the_compiled_kernel(tmp_path):
     code = """
 from codegen import compile
 from derive.gaussian.local import read
-from derive.indexed import arr, fun
+from derive.indices.indexed import arr, fun
 from derive.system import Block, Flow
 made = read("Em[erf2|relu|step]")
 values = {a: (0.3 if a[0] == "m" else 2.0 if a[1] == a[-1] else 0.5) for a in made.arguments}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
+from derive.indices.indexed import evaluate
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
 
 TIGHT = 1e-10  # 200 nodes on Plackett's path, fields with correlations below 0.9
 X, W = np.polynomial.legendre.leggauss(200)

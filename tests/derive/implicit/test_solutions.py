@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
 
-from derive.calculus import along, grad, substitute
-from derive.check import check_gradient
 from derive.errors import InvalidSpec, ShapeMismatch, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.implicit import solution
-from derive.poly import Poly, atom, constant, identity, param
-from derive.words import Atom
+from derive.flows.check import check_gradient
+from derive.matrices.calculus import along, grad, substitute
+from derive.matrices.evaluate import evaluate
+from derive.matrices.implicit import solution
+from derive.matrices.poly import Poly, atom, constant, identity, param
+from derive.matrices.words import Atom
 
 RNG = np.random.default_rng(0)
 

@@ -12,12 +12,12 @@ import sympy as sp
 
 import derive
 from derive import Model, Normal, Rate, dims, dot, fn, grad, matrix, mean, norm2, vector
-from derive.composite import elem
+from derive.averages.half_spaces import half_space_average
 from derive.errors import UnsupportedNode
-from derive.evaluate import evaluate
-from derive.half_spaces import half_space_average
-from derive.poly import Poly, atom
-from derive.words import Atom
+from derive.matrices.composite import elem
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom
+from derive.matrices.words import Atom
 from numerics.claims.subject import rates
 
 N = 3

@@ -15,15 +15,15 @@ from scipy.special import erf
 
 import derive
 from derive import Choice, Marginal, Model, Rate, dims, dot, fn, grad, matrix, scalars, vector
+from derive.averages.expect import expect
 from derive.catalog import load
-from derive.composite import hadamard
-from derive.convert import to_poly
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.expect import expect
-from derive.lowered import Draw
-from derive.poly import Poly, atom
-from derive.words import Atom
+from derive.matrices.composite import hadamard
+from derive.matrices.convert import to_poly
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom
+from derive.matrices.words import Atom
+from derive.spec.lowered import Draw
 from numerics.claims.subject import rates
 from numerics.simulate import SimulationError, simulate
 

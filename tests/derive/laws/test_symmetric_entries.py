@@ -14,8 +14,8 @@ import pytest
 import derive
 from derive.catalog import load
 from derive.catalog.zhang_2025_bias_free_relu import one_direction
-from derive.entry import Published
-from derive.poly import Poly
+from derive.claims.entry import Published
+from derive.matrices.poly import Poly
 from numerics.claims.subject import solve
 from numerics.verify import verify
 

@@ -11,11 +11,11 @@ import sympy as sp
 
 import derive
 from derive import Manifold, Model, Moments, Rate, dims, dot, fn, grad, matrix, mean, norm2, scalars, vector
-from derive.composite import elem, hadamard
+from derive.averages.parity import even_part, homogeneous_lines, merged
 from derive.errors import InvalidSpec, NotInvariant, UnsupportedNode
-from derive.parity import even_part, homogeneous_lines, merged
-from derive.poly import atom, constant
-from derive.words import Atom
+from derive.matrices.composite import elem, hadamard
+from derive.matrices.poly import atom, constant
+from derive.matrices.words import Atom
 from numerics.claims.subject import rates
 
 D, h, k = dims("D h k")

@@ -11,13 +11,13 @@ import sympy as sp
 
 import derive
 from derive import fn
-from derive.composite import elem, hadamard
 from derive.errors import NotInvariant, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.poly import Poly, atom, param, text
-from derive.sugar import case, had, norm2
-from derive.symbols import dims, matrix, scalars, vector
-from derive.words import Atom
+from derive.matrices.composite import elem, hadamard
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom, param, text
+from derive.matrices.words import Atom
+from derive.spec.sugar import case, had, norm2
+from derive.spec.symbols import dims, matrix, scalars, vector
 from tests.derive.closure.roads import AGREE, solved
 
 n, k = dims("n k")

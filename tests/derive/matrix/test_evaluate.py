@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derive.calculus import grad
-from derive.composite import diagonal, elem, hadamard, inverse, ones, scalar_power
-from derive.convert import to_poly, to_sympy
 from derive.errors import InvalidSpec, ShapeMismatch, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.lower import Collector
-from derive.poly import atom, constant, identity, param
+from derive.matrices.calculus import grad
+from derive.matrices.composite import diagonal, elem, hadamard, inverse, ones, scalar_power
+from derive.matrices.convert import to_poly, to_sympy
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import atom, constant, identity, param
+from derive.matrices.words import Atom
+from derive.spec.lower import Collector
 from derive.system import Function
-from derive.words import Atom
 
 W, x, y = (Atom(n, r, c) for n, r, c in (("W", "M", "N"), ("x", "N", 1), ("y", "M", 1)))
 SHAPES = {"W": ("M", "N"), "x": ("N", 1), "y": ("M", 1), "A": ("N", "N"), "a": (), "b": (), "tau": ()}

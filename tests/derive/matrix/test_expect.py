@@ -11,14 +11,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from derive.composite import elem, hadamard, scalar_power
-from derive.convert import to_poly
+from derive.averages.expect import expect
 from derive.errors import BudgetExceeded, InvalidSpec, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.expect import expect
-from derive.lowered import Draw
-from derive.poly import Poly, atom, constant, identity, param, text
-from derive.words import Atom
+from derive.matrices.composite import elem, hadamard, scalar_power
+from derive.matrices.convert import to_poly
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom, constant, identity, param, text
+from derive.matrices.words import Atom
+from derive.spec.lowered import Draw
 
 SHAPES = {
     "X": ("N", "T"), "Z": ("N", "T"), "x": ("N", 1), "y": ("M", 1), "r": (), "q": (), "A": ("N", "N"), "B": ("T", "T"),
@@ -212,7 +212,7 @@ def test_unit_columns_against_the_explicit_sum(weighted):
 
 def test_unit_columns_leave_no_inverse():
     s, G = atom(Atom("s", "P", 1)), a("G")
-    from derive.composite import inverse
+    from derive.matrices.composite import inverse
 
     with pytest.raises(UnsupportedNode, match="inverse"):
         averaged(inverse(identity("N") + G * s * s.T * G.T), law("Choice", "s"))

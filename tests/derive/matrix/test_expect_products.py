@@ -10,7 +10,7 @@ import pytest
 
 from derive import Model, Moments, Normal, Rate, dims, dot, grad, gradient_flow, had, matrix, mean, norm2, scalars, vector
 from derive.errors import UnsupportedNode
-from derive.evaluate import evaluate
+from derive.matrices.evaluate import evaluate
 
 n, h, o = dims("n h o")
 x, y, g = vector("x", n), vector("y", o), vector("g", h)

@@ -9,14 +9,14 @@ import pytest
 import sympy as sp
 
 import derive
-from derive.assumptions import measure
 from derive.errors import InvalidSpec
-from derive.evaluate import evaluate
-from derive.poly import atom, identity
-from derive.relations import Relation, related
-from derive.sugar import norm2
-from derive.symbols import dims, matrix, scalars
-from derive.words import Atom, Letter
+from derive.matrices.assumptions import measure
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import atom, identity
+from derive.matrices.relations import Relation, related
+from derive.matrices.words import Atom, Letter
+from derive.spec.sugar import norm2
+from derive.spec.symbols import dims, matrix, scalars
 
 d, m, o = dims("d m o")
 W, X, Y, K, G = matrix("W", o, d), matrix("X", d, m), matrix("Y", o, m), matrix("K", m, m), matrix("G", m, m)

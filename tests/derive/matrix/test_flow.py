@@ -36,9 +36,9 @@ from derive import (
     vector,
 )  # fmt: skip
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.flow import gradient_flow
-from derive.library_linear import linear_network
+from derive.flows.flow import gradient_flow
+from derive.library.linear import linear_network
+from derive.matrices.evaluate import evaluate
 
 I, H, O, T = dims("I H O T")
 W1, W2, c = matrix("W1", H, I), matrix("W2", O, H), vector("c", H)
@@ -298,8 +298,8 @@ def test_observable_without_a_word_is_left_out_with_a_reason():
 
 
 def test_a_wrong_gradient_does_not_leave(monkeypatch):
-    from derive import flow as module
     from derive.errors import CheckFailed
+    from derive.flows import flow as module
 
     right = module.grad
     monkeypatch.setattr(module, "grad", lambda p, v: right(p, v).scale(2))
@@ -310,8 +310,8 @@ def test_a_wrong_gradient_does_not_leave(monkeypatch):
 def test_text_is_the_same_under_every_hash_seed():
     code = """
 from derive import Model, Rate, dims, fn, grad, matrix, norm2, scalars, vector
-from derive.flow import gradient_flow
-from derive.library_linear import linear_network
+from derive.flows.flow import gradient_flow
+from derive.library.linear import linear_network
 I, H, O = dims("I H O")
 W1, W2, x, y, L = matrix("W1", H, I), matrix("W2", O, H), vector("x", I), vector("y", O), scalars("L")
 net = Model(name="net", state=(W1, W2), given=(x, y), let={L: norm2(y - fn.tanh(W2 * fn.erf2(W1 * x))) / 2},

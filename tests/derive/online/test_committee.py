@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
+from derive.indices.indexed import evaluate
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
 
 ROUNDING = 1e-12  # a few hundred operations of numbers of order one, arcsines included
 
@@ -173,7 +173,7 @@ def test_derivation_takes_less_than_a_second():
 
 def test_text_is_the_same_under_every_hash_seed():
     code = (
-        "import hashlib\nfrom derive.library_teacher import teacher_student\nfrom derive.online import online_limit\n"
+        "import hashlib\nfrom derive.library.teacher import teacher_student\nfrom derive.online.limit import online_limit\n"
         "f = online_limit(teacher_student(decay=True))\n"
         "print(hashlib.sha256(repr((list(f), f.observables, f.parameters, f.steps[:4])).encode()).hexdigest())"
     )

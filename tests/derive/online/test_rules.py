@@ -6,18 +6,18 @@ from sympy import Rational, oo, sqrt
 
 from derive import fn
 from derive.errors import CheckFailed, DerivationError, InvalidSpec, UnsupportedNode
-from derive.fields import field_rule
+from derive.fields.rule import field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import const, evaluate, mul
-from derive.laws import Choice, Marginal, Normal
-from derive.library_teacher import teacher_student
-from derive.model import Model
-from derive.nodes import grad, mean, stop
-from derive.online import online_limit
-from derive.online_check import checked
-from derive.rules import Limit, Rate, Update
-from derive.sugar import dot, norm2
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.indices.indexed import const, evaluate, mul
+from derive.library.teacher import teacher_student
+from derive.online.check import checked
+from derive.online.limit import online_limit
+from derive.spec.laws import Choice, Marginal, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean, stop
+from derive.spec.rules import Limit, Rate, Update
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 
 N, K, M = dims("N K M")
 eta, sigma, kappa = scalars("eta sigma kappa", positive=True)

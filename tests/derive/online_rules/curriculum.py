@@ -29,13 +29,13 @@ import sympy as sp
 
 from derive import fn
 from derive.catalog.saglietti_2022_curriculum import published
-from derive.entry import Entry
-from derive.laws import Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.rules import Limit, Phase, Update
-from derive.sugar import total
-from derive.symbols import dims, matrix, scalars, vector
+from derive.claims.entry import Entry
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Limit, Phase, Update
+from derive.spec.sugar import total
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 REFERENCE = "Saglietti, Sarao Mannelli, Saxe, NeurIPS 2022"
 

@@ -10,16 +10,16 @@ from sympy import Identity, oo, sqrt
 
 from derive import fn
 from derive.errors import UnsupportedNode
-from derive.fields import field_rule
+from derive.fields.rule import field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.laws import Normal
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.online import online_limit
-from derive.rules import Limit, Update
-from derive.sugar import dot
-from derive.symbols import dims, scalars, vector
+from derive.indices.indexed import evaluate
+from derive.online.limit import online_limit
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Limit, Update
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, scalars, vector
 from tests.derive.online_rules import curriculum
 
 Nr, Ni = dims("Nr Ni")

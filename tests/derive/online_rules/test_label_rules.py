@@ -11,19 +11,19 @@ from sympy import Identity, oo, sqrt
 
 from derive import fn
 from derive.errors import BudgetExceeded, CheckFailed, UnsupportedNode
-from derive.fields import field_rule
+from derive.fields.rule import field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import const, evaluate, mul
-from derive.laws import Choice, Marginal, Normal
-from derive.library_tasks import two_tasks
-from derive.model import Model
-from derive.nodes import grad, mean
-from derive.online import online_limit
-from derive.online_check import checked
-from derive.protocols import phases
-from derive.rules import Limit, Update
-from derive.sugar import dot
-from derive.symbols import dims, matrix, scalars, vector
+from derive.indices.indexed import const, evaluate, mul
+from derive.library.tasks import two_tasks
+from derive.online.check import checked
+from derive.online.limit import online_limit
+from derive.protocols.sequence import phases
+from derive.spec.laws import Choice, Marginal, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad, mean
+from derive.spec.rules import Limit, Update
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, matrix, scalars, vector
 
 N, P = dims("N P")
 eta, Delta, p = scalars("eta Delta p", positive=True)

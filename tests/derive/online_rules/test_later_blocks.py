@@ -10,17 +10,17 @@ from sympy import DiagMatrix, Identity, OneMatrix, Rational, oo, sqrt
 
 from derive import fn
 from derive.errors import CheckFailed, UnsupportedNode
-from derive.fields import field_rule
+from derive.fields.rule import field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import ONE, add, evaluate
-from derive.laws import Choice, Normal
-from derive.model import Model
-from derive.nodes import grad
-from derive.online import online_limit
-from derive.online_check import checked
-from derive.rules import Limit, Update
-from derive.sugar import dot, had, norm2
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.indices.indexed import ONE, add, evaluate
+from derive.online.check import checked
+from derive.online.limit import online_limit
+from derive.spec.laws import Choice, Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Limit, Update
+from derive.spec.sugar import dot, had, norm2
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 
 N, K, M = dims("N K M")
 eta, kappa, size = scalars("eta kappa size", positive=True)
@@ -153,7 +153,7 @@ def test_blocks_without_a_limit_are_refused():
 
 
 def test_the_overlap_chain_refuses_what_it_would_get_wrong():
-    from derive.chain_plan import exact_chain
+    from derive.online.chain_plan import exact_chain
 
     models = (
         perceptron({w: w + HEBB}, {w: UNIT}), perceptron({w: w + HEBB}, batch=4),

@@ -9,18 +9,18 @@ from sympy import Rational, Symbol, oo, sqrt
 
 from derive import fn
 from derive.catalog import load
-from derive.entry import Published
+from derive.claims.entry import Published
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.laws import Choice, Normal
-from derive.library_tasks import two_tasks
-from derive.model import Model
-from derive.online import online_limit
-from derive.protocols import phases
-from derive.rules import Event, Limit, Phase, Update
-from derive.sugar import dot
-from derive.symbols import dims, scalars, vector
+from derive.indices.indexed import evaluate
+from derive.library.tasks import two_tasks
+from derive.online.limit import online_limit
+from derive.protocols.sequence import phases
+from derive.spec.laws import Choice, Normal
+from derive.spec.model import Model
+from derive.spec.rules import Event, Limit, Phase, Update
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, scalars, vector
 from numerics.verify import verify
 from tests.derive.online_rules import curriculum
 

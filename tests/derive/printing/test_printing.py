@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import derive
-from derive.convert import to_poly
 from derive.errors import InvalidSpec
-from derive.indexed import Index, arr, const, evaluate, fun, kron, power, sum_over
-from derive.poly import Poly, atom, constant, param
-from derive.printing import FORMATS, describe, expression_latex, time_symbol
-from derive.printing_node import array_name, node_latex, node_text
-from derive.printing_poly import poly_tree
-from derive.words import Atom
+from derive.indices.indexed import Index, arr, const, evaluate, fun, kron, power, sum_over
+from derive.matrices.convert import to_poly
+from derive.matrices.poly import Poly, atom, constant, param
+from derive.matrices.words import Atom
+from derive.printing.node import array_name, node_latex, node_text
+from derive.printing.objects import FORMATS, describe, expression_latex, time_symbol
+from derive.printing.poly import poly_tree
 
 LETTERS = [atom(Atom(name, "n", "n")) for name in ("A", "B", "C")] + [atom(Atom("S", "n", "n", ("sym",)))]
 

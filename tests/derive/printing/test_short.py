@@ -10,11 +10,11 @@ import sympy as sp
 
 import derive
 from derive.catalog import load
-from derive.document import LATEX_WIDTH, Document, Line, Section, _width, as_latex
-from derive.indexed import Index, Node, arr, evaluate, power, substitute
-from derive.printing import describe
-from derive.printing_closed import antiderivative, domain_text, sympy_latex, sympy_text
-from derive.printing_short import Short, shorten
+from derive.indices.indexed import Index, Node, arr, evaluate, power, substitute
+from derive.printing.closed import antiderivative, domain_text, sympy_latex, sympy_text
+from derive.printing.document import LATEX_WIDTH, Document, Line, Section, _width, as_latex
+from derive.printing.objects import describe
+from derive.printing.short import Short, shorten
 from derive.system import Block, ClosedForm, Flow
 
 SIZES = {"K": 3, "M": 2}

@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from codegen import compile
-from derive.ansatz import Balanced, Gram, LambdaBalanced, Manifold, Modes
+from derive.reductions.ansatz import Balanced, Gram, LambdaBalanced, Manifold, Modes
 from derive.system import Flow
 
 Point = Mapping[str, Any]

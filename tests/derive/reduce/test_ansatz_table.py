@@ -19,11 +19,11 @@ from second_road import field_at, leaving, manifold
 
 from derive import Balanced, Gram, LambdaBalanced, Modes, reduce
 from derive.errors import NotInvariant
-from derive.evaluate import evaluate
-from derive.poly import Poly
-from derive.riccati_value import balanced_blocks
-from derive.scalar import value
-from derive.tangent import draw_point
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly
+from derive.reductions.riccati_value import balanced_blocks
+from derive.reductions.scalar import value
+from derive.reductions.tangent import draw_point
 
 TANGENT = 1e-7  # rounding 1e-16 over steps of 1e-6, with a margin; off a manifold 1e-3 and more
 

@@ -7,11 +7,11 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from derive.closed_check import check_explicit, check_implicit
-from derive.closed_implicit import antiderivative
 from derive.errors import CheckFailed, NoClosedForm
-from derive.indexed import Index, Node, arr
-from derive.solve import closed_form
+from derive.indices.indexed import Index, Node, arr
+from derive.solutions.closed_check import check_explicit, check_implicit
+from derive.solutions.closed_implicit import antiderivative
+from derive.solutions.solve import closed_form
 from derive.system import Block, Flow
 
 I = Index("i", "r")

@@ -9,10 +9,10 @@ import pytest
 
 import derive
 from derive import fn
-from derive.closed_linear import linear_flow, recognise_linear
 from derive.errors import BudgetExceeded, CheckFailed, NoClosedForm
-from derive.sugar import dot, had, norm2
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.solutions.closed_linear import linear_flow, recognise_linear
+from derive.spec.sugar import dot, had, norm2
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 from tests.derive.closure.roads import solved
 
 n, p = dims("n p")
@@ -124,7 +124,7 @@ def test_a_large_operator_is_refused_at_evaluation() -> None:
 
 def test_a_wrong_norm_does_not_survive_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutant: the factor c of the norm is doubled."""
-    import derive.closed_linear as module
+    import derive.solutions.closed_linear as module
 
     right = module._norm
     monkeypatch.setattr(module, "_norm", lambda *a: (lambda r: r and (r[0].scale(2), r[1]))(right(*a)))

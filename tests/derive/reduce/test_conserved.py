@@ -6,14 +6,14 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import derive
-from derive.calculus import ddt
-from derive.evaluate import evaluate
-from derive.indexed import Index, arr
-from derive.invariants import conserved
-from derive.nullspace import null_vectors
-from derive.poly import atom, param
+from derive.algebra.nullspace import null_vectors
+from derive.indices.indexed import Index, arr
+from derive.invariants.search import conserved
+from derive.matrices.calculus import ddt
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import atom, param
+from derive.matrices.words import Atom
 from derive.system import Block, Flow
-from derive.words import Atom
 
 
 def deep(depth):

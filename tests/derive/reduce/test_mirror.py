@@ -27,11 +27,11 @@ from derive import (
     vector,
 )
 from derive.catalog import load
-from derive.composite import elem, hadamard
-from derive.poly import atom
-from derive.signs import merge_signs
-from derive.sugar import had
-from derive.words import Atom
+from derive.matrices.composite import elem, hadamard
+from derive.matrices.poly import atom
+from derive.matrices.signs import merge_signs
+from derive.matrices.words import Atom
+from derive.spec.sugar import had
 from numerics import integrate, verify
 
 D, P = dims("d P")

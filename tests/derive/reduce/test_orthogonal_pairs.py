@@ -13,9 +13,9 @@ from codegen import compile
 from derive import Manifold, conserved, dims, gradient_flow, matrix, reduce, scalars, vector
 from derive.catalog import load
 from derive.catalog.rubruck_2024_optimal_constant import constant_mode
-from derive.catalog_data import tree_features
 from derive.errors import InvalidSpec, NotInvariant
-from derive.library_linear import biased_network
+from derive.library.data_sets import tree_features
+from derive.library.linear import biased_network
 from numerics import integrate, verify
 
 N0, N1, N2, r = dims("N0 N1 N2 r")

@@ -8,19 +8,19 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import derive
-from derive.ansatz import Balanced, Manifold, Modes
-from derive.assumptions import measure
 from derive.errors import InvalidSpec, NotInvariant, UnsupportedNode
-from derive.evaluate import evaluate
-from derive.indexed import Index, arr, power
-from derive.indexed import evaluate as evaluate_node
-from derive.invariants import conserved
-from derive.modes_numeric import singular_modes
-from derive.poly import Poly, atom, param
-from derive.reduction import reduce
-from derive.solve import closed_form
+from derive.indices.indexed import Index, arr, power
+from derive.indices.indexed import evaluate as evaluate_node
+from derive.invariants.search import conserved
+from derive.matrices.assumptions import measure
+from derive.matrices.evaluate import evaluate
+from derive.matrices.poly import Poly, atom, param
+from derive.matrices.words import Atom
+from derive.reductions.ansatz import Balanced, Manifold, Modes
+from derive.reductions.modes_numeric import singular_modes
+from derive.reductions.reduction import reduce
+from derive.solutions.solve import closed_form
 from derive.system import Block, Flow
-from derive.words import Atom
 
 TIMES = np.linspace(0, 6, 13)
 I = Index("i", "r")

@@ -10,10 +10,10 @@ import pytest
 import sympy as sp
 
 import derive
-from derive.ansatz import Gram
 from derive.errors import NoClosedForm, NotInvariant
-from derive.sugar import dot, norm2
-from derive.symbols import dims, matrix, scalars
+from derive.reductions.ansatz import Gram
+from derive.spec.sugar import dot, norm2
+from derive.spec.symbols import dims, matrix, scalars
 from tests.derive.closure.roads import AGREE, assert_same_roads, solved
 
 h, d, m = dims("h d m")

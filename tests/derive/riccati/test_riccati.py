@@ -10,10 +10,10 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import derive
-from derive.ansatz import Gram, LambdaBalanced, Modes
 from derive.errors import InvalidSpec, NoClosedForm, NotInvariant, UnsupportedNode
-from derive.riccati import riccati_form
-from derive.riccati_value import balanced_blocks, riccati_path, square_root, tangent_kernel
+from derive.reductions.ansatz import Gram, LambdaBalanced, Modes
+from derive.reductions.riccati import riccati_form
+from derive.reductions.riccati_value import balanced_blocks, riccati_path, square_root, tangent_kernel
 
 LAM = sp.Symbol("lam", real=True)
 
@@ -114,9 +114,9 @@ def test_the_printed_bracket_fails_where_the_semigroup_does_not() -> None:
 
 def test_without_the_balance_there_is_no_form() -> None:
     """Mutants: different time constants (no balance lasts); a decay (the balance relaxes); three layers."""
-    from derive.poly import atom
+    from derive.matrices.poly import atom
+    from derive.matrices.words import Atom
     from derive.system import Block, Flow
-    from derive.words import Atom
 
     w1, w2, s = (atom(Atom(*x)) for x in (("W1", "h", "i"), ("W2", "o", "h"), ("S", "o", "i")))
     e = s - w2 * w1
@@ -172,7 +172,7 @@ def test_a_mode_at_extreme_times(flow: Any) -> None:
 def test_symbolic_balance_reaches_both_known_limits(flow: Any) -> None:
     """Roads: the derived rate; the sigmoid rate at lam = 0 and the linear one |lam| (s - u) for large lam."""
     system = derive.reduce(flow, (Modes(white=True), LambdaBalanced(LAM))).system
-    from derive.scalar import to_scalar, value
+    from derive.reductions.scalar import to_scalar, value
 
     rate = to_scalar(system).rhs[0]
     at = {"u": 0.4, "s": 1.1, "tau": 2.0}

@@ -47,7 +47,7 @@ from derive import (
     total,
     vector,
 )  # fmt: skip
-from derive.describe_model import FORMATS, describe_model
+from derive.printing.models import FORMATS, describe_model
 
 N, K, P, H = dims("N K P H")
 W, X, x, v, s = matrix("W", K, N), matrix("X", N, P), vector("x", N), vector("v", K), vector("s", P)
@@ -71,7 +71,7 @@ def test_the_lowered_network_is_what_was_written(two_layer: Model) -> None:
 def test_inlining_leaves_no_definition(committee: Model) -> None:
     m = committee.lowered
     inlined = m.inline("L")
-    from derive.tree import names
+    from derive.spec.tree import names
 
     assert names(inlined) == ("A", "N", "W", "Wstar", "sigma", "v", "x", "zeta")
     assert m.shape(inlined) == ()

@@ -15,10 +15,11 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive import dims, dot, fn, had, matrix, norm2, normal, scalars, vector
-from derive.lower import Collector
-from derive.raising import to_sympy
-from derive.tree import children, walk
+from derive import dims, dot, fn, had, matrix, norm2, scalars, vector
+from derive.spec import normal
+from derive.spec.lower import Collector
+from derive.spec.raising import to_sympy
+from derive.spec.tree import children, walk
 
 SHAPES = {"A": (2, 3), "B": (3, 2), "C": (2, 2), "s": (), "r": ()}
 

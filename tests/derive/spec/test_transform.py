@@ -25,7 +25,7 @@ from derive import (
     scalars,
     vector,
 )  # fmt: skip
-from derive.canonical import digest
+from derive.spec.canonical import digest
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derive import eigenspaces, spectra
 from derive.errors import CheckFailed, InvalidSpec
-from derive.spectra import mode_classes, spectrum
-from derive.structures import Bits, Circulant, Kron, KronSum, Plus, RankOne, Tree, diffusion_tree
+from derive.spectra import eigenspaces
+from derive.spectra import spectral as spectra
+from derive.spectra.spectral import mode_classes, spectrum
+from derive.spectra.structures import Bits, Circulant, Kron, KronSum, Plus, RankOne, Tree, diffusion_tree
 
 a, b, c, w = sp.symbols("a b c w", positive=True)
 n, m = sp.symbols("n m", integer=True, positive=True)
@@ -61,7 +62,7 @@ def test_the_semantic_tree_has_the_printed_strengths() -> None:
 
 def test_sampled_features_approach_the_tree() -> None:
     """Roads: symbolic spectrum; singular values of 40 000 features that diffuse down the tree."""
-    from derive.catalog_data import sampled_tree_features
+    from derive.library.data_sets import sampled_tree_features
 
     sampled = np.linalg.svd(sampled_tree_features(4, 0.15, 40_000, seed=1), compute_uv=False)
     exact = [
@@ -77,7 +78,7 @@ def test_bits_keep_symbolic_numbers_of_items() -> None:
 
 def test_mode_classes_are_the_singular_values_of_the_data() -> None:
     """Roads: joint spectrum of commuting Gram families with symbolic 2^n; SVD of the correlation of real items."""
-    from derive.catalog_data import compositional_items
+    from derive.library.data_sets import compositional_items
 
     k, l, r = sp.symbols("k l r", positive=True)
     found = mode_classes(

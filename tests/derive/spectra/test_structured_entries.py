@@ -12,10 +12,10 @@ import sympy as sp
 
 import derive
 from derive import catalog
-from derive.ansatz import Balanced, LambdaBalanced, Modes
-from derive.catalog_data import bit_items, butterfly_factors, one_hot_items
-from derive.entry import MatchesSimulation, Published, Spectrum
+from derive.claims.entry import MatchesSimulation, Published, Spectrum
 from derive.errors import InvalidSpec
+from derive.library.data_sets import bit_items, butterfly_factors, one_hot_items
+from derive.reductions.ansatz import Balanced, LambdaBalanced, Modes
 from numerics.verify import verify
 
 
@@ -93,7 +93,7 @@ def test_sparse_factors_are_one_of_many_solutions() -> None:
     assert np.abs(transform @ transform.T - np.eye(8)).max() < 1e-15  # entries 1/sqrt(8)
     assert np.mean(np.abs(np.stack(factors)) > 1e-3) == 0.25
     flow = derive.gradient_flow(made.model)
-    from derive.evaluate import evaluate
+    from derive.matrices.evaluate import evaluate
 
     turn = np.linalg.qr(np.random.default_rng(4).normal(size=(8, 8)))[0]
     dense = (turn @ factors[0], factors[1] @ turn.T, factors[2])

@@ -6,15 +6,15 @@ import numpy as np
 from sympy import Identity, oo, sqrt
 
 from derive import fn
-from derive.chain_plan import exact_chain
-from derive.laws import Normal
-from derive.library_teacher import teacher_student
-from derive.model import Model
-from derive.nodes import grad
-from derive.rules import Limit, Update
-from derive.simulation_plan import plan
-from derive.sugar import dot
-from derive.symbols import activation, dims, matrix, scalars, vector
+from derive.library.teacher import teacher_student
+from derive.online.chain_plan import exact_chain
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import grad
+from derive.spec.rules import Limit, Update
+from derive.spec.simulation_plan import plan
+from derive.spec.sugar import dot
+from derive.spec.symbols import activation, dims, matrix, scalars, vector
 
 N, K, M = dims("N K M")
 eta, gamma, s = scalars("eta gamma s", positive=True)

@@ -11,8 +11,8 @@ from laws import MUTANTS, battery, compare, direct, mutated_loop, packed
 from scipy.stats import chi2, kstest, norm
 from sympy import sqrt
 
-from derive.library_teacher import teacher_student
-from derive.sugar import dot
+from derive.library.teacher import teacher_student
+from derive.spec.sugar import dot
 from numerics.simulate import chain as chain_module
 from numerics.simulate import simulate
 from numerics.simulate.chain import chain

@@ -11,9 +11,9 @@ from chain_models import exact_chain
 from scipy.integrate import solve_ivp
 
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
+from derive.indices.indexed import evaluate
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
 from numerics.simulate.chain import chain
 
 MODEL = teacher_student("erf2", "both", decay=True)

@@ -12,14 +12,14 @@ from sympy import oo, sqrt
 
 from derive import fn
 from derive.errors import UnsupportedNode
-from derive.fields import field_rule
-from derive.laws import Normal
-from derive.library_teacher import teacher_student
-from derive.model import Model
-from derive.nodes import mean
-from derive.rules import Limit, Update
-from derive.sugar import dot
-from derive.symbols import dims, scalars, vector
+from derive.fields.rule import field_rule
+from derive.library.teacher import teacher_student
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.nodes import mean
+from derive.spec.rules import Limit, Update
+from derive.spec.sugar import dot
+from derive.spec.symbols import dims, scalars, vector
 from numerics.simulate import BindingError, NotSimulable, PlanError
 from numerics.simulate.chain import chain
 
@@ -38,7 +38,7 @@ def test_the_plan_is_json_and_the_rule_gives_the_same_one():
 
 def test_the_plan_does_not_depend_on_the_hash_seed():
     code = (
-        "import json; from derive.chain_plan import exact_chain; from derive.library_teacher import teacher_student;"
+        "import json; from derive.online.chain_plan import exact_chain; from derive.library.teacher import teacher_student;"
         "print(json.dumps(exact_chain(teacher_student('erf2', 'both', decay=True))))"
     )
     made = [

@@ -9,9 +9,9 @@ import pytest
 from chain_models import MODELS, exact_chain, overlap_arrays, plan, setting, split, vectors
 
 from derive.gaussian.quadrature import NUMPY
-from derive.indexed import evaluate
-from derive.library_teacher import teacher_student
-from derive.online import online_limit
+from derive.indices.indexed import evaluate
+from derive.library.teacher import teacher_student
+from derive.online.limit import online_limit
 from numerics.simulate import Stream, one_step
 from numerics.simulate.chain import chain, chain_step
 from numerics.simulate.chain_bind import bind

@@ -10,8 +10,8 @@ import pytest
 from codegen import compile
 from derive import Model, Rate, gradient_flow, matrix, plan, scalars, t
 from derive.errors import InvalidSpec, ShapeMismatch
-from derive.rules import Update
-from derive.symbols import dims
+from derive.spec.rules import Update
+from derive.spec.symbols import dims
 from numerics import Schedule, integrate, simulate
 from numerics.simulate import SimulationError
 

@@ -26,9 +26,9 @@ from derive import (
     t,
 )
 from derive.errors import InvalidSpec, NotInvariant, UnsupportedNode
-from derive.laws import Normal
-from derive.model import Model
-from derive.symbols import dims, vector
+from derive.spec.laws import Normal
+from derive.spec.model import Model
+from derive.spec.symbols import dims, vector
 from numerics import follow
 
 u, s, a, eta = scalars("u s a eta")
@@ -212,7 +212,7 @@ def test_impossible_deletions_are_refused(count: int, dropped: Any, remedy: str)
 
 
 def balanced() -> tuple[dict[str, Any], Any]:
-    from derive.riccati_value import balanced_blocks
+    from derive.reductions.riccati_value import balanced_blocks
 
     _, y0, params = network()
     w1, w2 = balanced_blocks(y0["W1"], y0["W2"], 0.0)

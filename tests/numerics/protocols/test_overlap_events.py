@@ -10,7 +10,7 @@ import pytest
 
 from derive import Drop, Event, Phase, course, online_limit, phases, scalars, two_tasks
 from derive.errors import UnsupportedNode
-from derive.model import Model
+from derive.spec.model import Model
 from numerics import follow
 from numerics.claims.subject import solve
 

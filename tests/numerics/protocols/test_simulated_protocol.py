@@ -25,9 +25,9 @@ from derive import (
     scalars,
     t,
 )
-from derive.laws import Normal
-from derive.nodes import grad
-from derive.symbols import dims, vector
+from derive.spec.laws import Normal
+from derive.spec.nodes import grad
+from derive.spec.symbols import dims, vector
 from numerics import follow
 from numerics.simulate import BindingError, NotSimulable, PlanError, simulate, simulate_protocol
 

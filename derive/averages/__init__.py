@@ -1,0 +1,1 @@
+"""Averages over the data at matrix level, one rule for each data law."""

@@ -1,0 +1,1 @@
+"""The smallest closed system of equations that contains chosen observables."""

@@ -1,0 +1,1 @@
+"""Expressions at index level: scalars with symbolic indices, and sums over index families."""

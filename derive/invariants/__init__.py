@@ -1,0 +1,1 @@
+"""Quantities that a flow conserves or relaxes, by exact linear algebra."""

@@ -1,0 +1,1 @@
+"""Building blocks of specs: networks, tasks, data sets."""

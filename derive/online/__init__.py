@@ -1,0 +1,1 @@
+"""Order-parameter equations of one-pass learning in high dimension, their checks, and the exact overlap chain."""

@@ -1,0 +1,1 @@
+"""Text, LaTeX and Markdown of everything that the package returns."""

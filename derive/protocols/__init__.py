@@ -1,0 +1,1 @@
+"""Phases that follow each other in time, and schedules of controls."""

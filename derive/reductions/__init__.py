@@ -1,0 +1,1 @@
+"""Reductions: ansatz, proof that the manifold is invariant, reduced equations."""

@@ -1,0 +1,1 @@
+"""Where systems come to rest, and how stable they are there."""

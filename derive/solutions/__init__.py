@@ -1,0 +1,1 @@
+"""Solutions in closed form and in leading order, each verified before it is returned."""

@@ -1,0 +1,1 @@
+"""The spec language: symbols, laws, rules, `Model`, and its lowering to trees."""

@@ -1,0 +1,1 @@
+"""Spectra of structured matrices, and averages over spectral densities."""
