@@ -166,8 +166,8 @@ def _names(shape: Any) -> list[str]:
     return [s for s in shape if isinstance(s, str)] + [n for s in shape if isinstance(s, tuple) for n in _names(s[1:])]
 
 
-def build(flow: Flow) -> Built:
-    """The program of a system.
+def build(flow: Flow, *, discrete: bool = False) -> Built:
+    """The program of a system; if it is discrete, its right-hand sides are the values after one step, not rates.
 
     Raises
     ------
@@ -178,19 +178,28 @@ def build(flow: Flow) -> Built:
     """
     b = _Builder(flow)
     b.find_numbers()
-    rates = [(f"d{s.name}", s, flow.rhs[s.name], _comment(f"d{s.name}/dt", s, flow.rhs[s.name])) for s in flow.state]
+    rates = [(stem, s, flow.rhs[s.name], _comment(left, s, flow.rhs[s.name])) for stem, left, s in _lefts(flow, discrete)]
     seen = [(n, _observable(n, e), e, _comment(n, _observable(n, e), e)) for n, e in flow.observables.items()]
-    rhs = b.procedure("rhs", f"Time derivatives ({', '.join(clean(s.name) for s in flow.state)}).", rates)
+    what = "Values after one step" if discrete else "Time derivatives"
+    rhs = b.procedure("rhs", f"{what} ({', '.join(clean(s.name) for s in flow.state)}).", rates)
     watch = b.procedure("observables", f"({', '.join(clean(n) for n in flow.observables)}).", seen)
     numbers = tuple(Block(name=n, meaning="a size") for n in b.numbers)
     return Built(
         program=Program(
-            doc=_doc(flow, b, numbers), helpers=b.helpers.made(), procedures=(rhs, watch), averages=b.helpers.averages()
+            doc=_doc(flow, b, numbers, discrete),
+            helpers=b.helpers.made(),
+            procedures=(rhs, watch),
+            averages=b.helpers.averages(),
         ),
         states=flow.state,
         parameters=(*flow.parameters, *numbers),
         observables=tuple(flow.observables),
     )
+
+
+def _lefts(flow: Flow, discrete: bool) -> list[tuple[str, str, Block]]:
+    """Stem of the identifier, and left-hand side, of every equation."""
+    return [(f"new_{s.name}", f"{s.name}(n+1)", s) if discrete else (f"d{s.name}", f"d{s.name}/dt", s) for s in flow.state]
 
 
 def _observable(name: str, e: Any) -> Block:
@@ -216,10 +225,10 @@ def _comment(name: str, block: Block, e: Any) -> str:
     return full if len(full) <= WIDTH else f"{full.split(' = ')[0]} (equation above)"
 
 
-def _doc(flow: Flow, b: _Builder, numbers: tuple[Block, ...]) -> str:
+def _doc(flow: Flow, b: _Builder, numbers: tuple[Block, ...], discrete: bool) -> str:
     """Docstring of the module: equations, symbols, assumptions, derivation."""
     lines = [f"{clean(flow.name)}: right-hand side and observables.", "", f"Time: {clean(flow.time)}.", "", "Equations"]
-    pairs = [(f"d{s.name}/dt", s, flow.rhs[s.name]) for s in flow.state]
+    pairs = [(left, s, flow.rhs[s.name]) for _, left, s in _lefts(flow, discrete)]
     pairs += [(n, _observable(n, e), e) for n, e in flow.observables.items()]
     for name, block, e in pairs:
         lines += textwrap.wrap(

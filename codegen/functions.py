@@ -19,6 +19,8 @@ from codegen.program import Expr, Helper, Procedure, call, mul, num, power, var
 from derive.errors import UnsupportedNode
 from derive.fn import DERIVATIVES
 from derive.gaussian.local import read
+from derive.gaussian.opaque import VARIABLE, is_opaque, label
+from derive.gaussian.opaque import body as opaque_body
 from derive.indices import indexed as ix
 from derive.spec.tree import Tree, as_fraction
 
@@ -123,6 +125,8 @@ def body_of(name: str, order: int, functions: Mapping[str, Any]) -> tuple[str, i
     f = functions.get(name)
     if f is not None and f.body is not None:
         variable, node = str(f.variable), node_of(f.body)
+    elif is_opaque(name):
+        return VARIABLE, opaque_body(name + "'" * order)
     elif name == "erf2":
         variable, node = "z", ix.fun("erf", ix.mul(ix.arr("z"), ix.power(ix.const(2), Fraction(-1, 2))))
         if order:
@@ -169,7 +173,7 @@ class HelperSet:
         """``f^(order)(args)``; elementwise if ``each``."""
         if order == 0 and name in PRIMITIVE and name not in self._functions and not each:
             return call(name, *args)
-        if is_sign_function(name) or (is_count_function(name) and name not in self._functions):
+        if (is_sign_function(name) or is_count_function(name)) and name not in self._functions:
             return call(name, *args)
         if (made := read(name)) is not None:
             if name not in self._averages:
@@ -191,14 +195,14 @@ class HelperSet:
             rename = {variable: inner.of("argument", variable), **{e: inner.of("argument", e) for e in extra}}
             body = scalar(node, self, rename)
             own = self._names.of(
-                "function", {0: "", 1: "d_", 2: "dd_"}.get(order, f"d{order}_") + name if order else _own(name)
+                "function", {0: "", 1: "d_", 2: "dd_"}.get(order, f"d{order}_") + label(name) if order else _own(name)
             )
             self._made[key] = Helper(
                 name=own,
                 variable=rename[variable],
                 extra=tuple(rename[e] for e in extra),
                 body=body,
-                doc=f"{name}{chr(39) * order}({variable}) = {node}",
+                doc=f"{label(name)}{chr(39) * order}({variable}) = {node}",
                 each=False,
                 primitive=name if order == 0 and name in PRIMITIVE and name not in self._functions else "",
             )
@@ -227,4 +231,5 @@ class HelperSet:
 
 
 def _own(name: str) -> str:
+    name = label(name)
     return f"f_{name}" if name in PRIMITIVE else name

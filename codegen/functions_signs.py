@@ -1,8 +1,8 @@
 """Support functions of averages of signs, printed into emitted modules on demand.
 
-NumPy: the functions of `derive.gaussian.signs` themselves, without annotations. Numba and mpmath: the same mathematics on
-single numbers in loops (`codegen.signs_scalar`), with nodes in double precision in both. ``signsN``, ``limitN`` and
-``snapN`` take numbers and pack them into arrays; they are written for the N that occurs. Imported by codegen only.
+NumPy: the functions of `derive.gaussian.signs`, `frames` and `orthants` themselves, without annotations. Numba and mpmath: the
+same mathematics on single numbers in loops (`codegen.signs_scalar`), with nodes in double precision in both. ``signsN``,
+``framedN`` and ``frameN`` take numbers and pack them into arrays; they are written for the N that occurs. Imported by codegen.
 """
 
 from __future__ import annotations
@@ -15,10 +15,22 @@ from itertools import combinations
 from types import ModuleType
 
 from codegen import signs_scalar
+from derive.gaussian.kinks import RANGE, SIDE
 from derive.gaussian.local import RULES
 
-_PLAIN = ("residual", "inv0", "isqrt0", "angle", "angle0", "erf0", "sign4")
-_PACKED = re.compile(r"(signs|limit|snap)(\d+)")
+_PLAIN = (
+    "residual",
+    "inv0",
+    "angle",
+    "sign4",
+    "frame_given",
+    "frame_cov",
+    "frame_mean",
+    "rsqrt",
+    "normal_weight",
+    "frame_angle",
+)
+_PACKED = re.compile(r"(signs|framed|frame)(\d+)")
 
 
 def is_sign_function(name: str) -> bool:
@@ -36,9 +48,10 @@ def support(backend: str, code: str) -> Mapping[str, str]:
     found = sorted({m[0] for m in _PACKED.finditer(code) if f"{m[0]}(" in code})
     decorator = "@jit\n" if backend == "numba" else ""
     dtype = ", dtype=object" if backend == "mpmath" else ""
+    found = [name for name in found if name not in base]
     packed = {name: decorator + _pack(name, backend == "numpy", dtype, by_level=backend == "numba") for name in found}
     rules = {f"nodes{n}, weights{n}": _rule(n, step, backend == "mpmath") for n, step in sorted(RULES.values())}
-    return {**base, **packed, **rules}
+    return {**base, **packed, **rules, ", ".join(_HALVES): _half_rule(backend == "mpmath")}
 
 
 def _rule(n: int, step: float, exact: bool) -> str:
@@ -49,6 +62,26 @@ def _rule(n: int, step: float, exact: bool) -> str:
         lines.append(
             f"nodes{n}, weights{n} = (np.array([mpf(float(x)) for x in r], dtype=object) for r in (nodes{n}, weights{n}))"
         )
+    return "\n".join(lines)
+
+
+_HALVES = tuple(f"half{part}{SIDE}" for part in ("nodes", "slopes", "weights", "growths"))
+
+
+def _half_rule(exact: bool) -> str:
+    """Nodes and weights on both sides of a kink, linear in its place, see `derive.gaussian.kinks`."""
+    nodes, slopes, weights, growths = _HALVES
+    lines = [
+        f"{slopes}, {growths} = np.polynomial.legendre.leggauss({SIDE})",
+        f"{slopes}, {growths} = ({slopes} + 1.0) / 2.0, {growths} / np.sqrt(8.0 * np.pi)",
+        f"{nodes} = {RANGE} * np.concatenate(({slopes} - 1.0, {slopes}))",
+        f"{weights} = {RANGE} * np.concatenate(({growths}, {growths}))",
+        f"{slopes} = np.concatenate(({slopes}, 1.0 - {slopes}))",
+        f"{growths} = np.concatenate(({growths}, -{growths}))",
+    ]
+    if exact:
+        all_four = ", ".join(_HALVES)
+        lines.append(f"{all_four} = (np.array([mpf(float(x)) for x in r], dtype=object) for r in ({all_four}))")
     return "\n".join(lines)
 
 
@@ -82,21 +115,23 @@ def _pack(name: str, arrays: bool, dtype: str, *, by_level: bool) -> str:
 
     doc = {
         "signs": f"Average of {n} signs from means, variances, covariances.",
-        "limit": f"Average of {n} signs under exact conditions.",
-        "snap": f"Variances and covariances of {n} fields, near dependences made exact.",
+        "framed": f"Average of {n} signs of fields of a frame, with noises of given variances.",
+        "frame": f"Frame of {n} fields from means, variances, covariances.",
     }[stem]
-    m, c, r, e = vector("m"), matrix("c"), vector("r"), matrix("e")
-    arguments = {"signs": [*m, *c], "limit": [*m, *c, *r, *e], "snap": c}[stem]
-    lines = [f"def {name}({', '.join(arguments)}):", f'    """{doc}"""', *filled("C", c, True)]
-    if stem == "snap":
-        lines.append("    C = snap(C)")
-        dots = "..., " if arrays else ""
-        entries = [f"C[{dots}{i}, {i}]" for i in range(n)] + [f"C[{dots}{i}, {j}]" for i, j in pairs]
-        return "\n".join([*lines, f"    return {', '.join(entries)}" + ("," if len(entries) == 1 else "")])
-    lines += filled("m", m, False)
-    if stem == "signs":
-        return "\n".join([*lines, f"    return nsign{level}(m, C)"])
-    return "\n".join([*lines, *filled("r", r, False), *filled("E", e, True), f"    return limit{level}(m, C, r, E)"])
+    if stem == "framed":
+        places, noises = vector("i"), vector("s")
+        head = [f"def {name}(P, {', '.join([*places, *noises])}):", f'    """{doc}"""']
+        if arrays:
+            return "\n".join([*head, f"    return signs_of(P, [{', '.join(places)}], [{', '.join(noises)}])"])
+        body = [*filled("i", places, False), *filled("s", noises, False)]
+        return "\n".join([*head, *body, f"    return signs_of{level}(P, i, s)"])
+    m, c = vector("m"), matrix("c")
+    lines = [f"def {name}({', '.join([*m, *c])}):", f'    """{doc}"""', *filled("C", c, True)]
+    if arrays:
+        lines += [f"    m = np.stack(np.broadcast_arrays(C[..., 0, 0], {', '.join(m)})[1:], -1)"]
+    else:
+        lines += filled("m", m, False)
+    return "\n".join([*lines, f"    return nsign{level}(m, C)" if stem == "signs" else "    return frame(m, C)"])
 
 
 class _Bare(ast.NodeTransformer):
@@ -110,10 +145,10 @@ class _Bare(ast.NodeTransformer):
 
 
 def _numpy() -> dict[str, str]:
-    """The functions and constants of `derive.gaussian.signs` by name."""
-    from derive.gaussian import signs
+    """The functions and constants of `derive.gaussian.signs` and its neighbours by name."""
+    from derive.gaussian import frames, orthants, signs
 
-    return _definitions(signs)
+    return {**_definitions(signs), **_definitions(frames), **_definitions(orthants)}
 
 
 def _definitions(module: ModuleType) -> dict[str, str]:

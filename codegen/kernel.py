@@ -26,7 +26,9 @@ from codegen.source import source
 from codegen.vectorise import vectorise
 from derive.errors import InvalidSpec, ShapeMismatch
 from derive.flows.switches import Jump, jumps, smooth_branch
-from derive.system import Block, Flow, Reduction
+from derive.online.vanishing import Vanishing, vanishing
+from derive.recursions.discrete import Recursion
+from derive.system import Block, Flow, Reduction, flow_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,10 @@ class Kernel:
         Jumps of the right-hand side at zeros of the state (`derive.flows.switches`).
     branch : Kernel or None
         The same system with these jumps held as parameters, if there are any.
+    discrete : bool
+        ``rhs`` gives the values after one step, not time derivatives: `numerics.iterate` follows it.
+    vanishing : tuple of Vanishing
+        Families of vectors at whose zeros the right-hand side is singular (`derive.online.vanishing`).
     """
 
     name: str
@@ -69,6 +75,8 @@ class Kernel:
     observables: Callable[..., tuple[Any, ...]]
     jumps: tuple[Jump, ...] = ()
     branch: Kernel | None = None
+    discrete: bool = False
+    vanishing: tuple[Vanishing, ...] = ()
 
     def layout(self, values: Mapping[Any, Any]) -> Layout:
         """Layout of a flat state, from state arrays by symbol or name (parameters among them are checked too).
@@ -195,15 +203,16 @@ def _flat(rhs: Callable[..., tuple[Any, ...]], layout: Layout, args: tuple[Any, 
     return call
 
 
-def _system(system: Flow | Reduction) -> Flow:
-    return system.system if isinstance(system, Reduction) else system
-
-
 def _shaped(program: Program, backend: str) -> Program:
     return vectorise(program) if backend == "numpy" else program
 
 
-def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
+def _equations(verb: str, system: Flow | Reduction | Recursion) -> tuple[Flow, bool]:
+    """The equations to emit, and whether they are steps instead of rates."""
+    return (system.carrier, True) if isinstance(system, Recursion) else (flow_of(verb, system), False)
+
+
+def compile(system: Flow | Reduction | Recursion, backend: str = "numba") -> Kernel:
     """Compile a system to a kernel: one kernel for all sizes.
 
     Raises
@@ -221,8 +230,8 @@ def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
     >>> kernel.rhs(0.0, np.array([0.5, 1.0]), np.array([1.0, 2.0]))
     (array([0.5, 2. ]),)
     """
-    flow, target = _system(system), find_backend(backend)
-    built, found = build(flow), jumps(flow)
+    (flow, discrete), target = _equations("compile", system), find_backend(backend)
+    built, found = build(flow, discrete=discrete), () if discrete else jumps(flow)
     text = source(_shaped(built.program, backend), target)
     key = cache.digest(text, backend)
     where = cache.directory()
@@ -243,10 +252,12 @@ def compile(system: Flow | Reduction, backend: str = "numba") -> Kernel:
         observables=module.observables,
         jumps=found,
         branch=compile(smooth_branch(flow, found), backend) if found else None,
+        vanishing=vanishing(flow),
+        discrete=discrete,
     )
 
 
-def emit(system: Flow | Reduction, path: str | os.PathLike[str], backend: str = "numpy") -> Path:
+def emit(system: Flow | Reduction | Recursion, path: str | os.PathLike[str], backend: str = "numpy") -> Path:
     """Write the module of a system to a file; it runs without this project.
 
     Raises
@@ -255,7 +266,8 @@ def emit(system: Flow | Reduction, path: str | os.PathLike[str], backend: str = 
         As `compile`.
     """
     out = Path(path)
-    text = source(_shaped(build(_system(system)).program, backend), find_backend(backend))
+    flow, discrete = _equations("source", system)
+    text = source(_shaped(build(flow, discrete=discrete).program, backend), find_backend(backend))
     if not out.parent.is_dir():
         raise InvalidSpec(f"{out}: the directory {out.parent} does not exist; make it first")
     cache.write(out, text)

@@ -2,7 +2,7 @@ r"""Local averages -> functions of numbers: a formula in the covariances of a fe
 
     E[f_1(u_1) .. f_n(u_n)] = sum over nodes of w_1 .. w_n f_1(m_1 + L_11 z_1) .. f_n(m_n + L_n1 z_1 + .. + L_nn z_n),
 
-with L L^T = C.
+with L L^T = C; fields with a jump or a kink come first and have nodes on both sides of it (`derive.gaussian.kinks`).
 
 One function is emitted for each local average of `derive.gaussian.local`, however often it is called. Imported by codegen only.
 """
@@ -30,16 +30,18 @@ from codegen.program import (
     power,
     var,
 )
+from derive.gaussian.kinks import RANGE, SIDE, kinked
 from derive.gaussian.local import RULES, Local, hard_body
+from derive.gaussian.opaque import label
 
 
 def identifier(made: Local) -> str:
-    """A readable name.
+    """A readable name; two underscores between fields, for ``E[step|relu]`` is not ``E[step,relu]``.
 
     >>> identifier(Local(slots=(("step",), ("relu", "x")), means=False))
-    'mean_step_relu_x'
+    'mean__step__relu_x'
     """
-    return "_".join((f"mean{'s' * made.means}", *("_".join(s) for s in made.slots))).replace("'", "1")
+    return "__".join((f"mean{'s' * made.means}", *("_".join(label(f) for f in s) for s in made.slots))).replace("'", "1")
 
 
 def local_average(made: Local, name: str, names: Names, helpers: Any) -> Procedure:
@@ -47,7 +49,8 @@ def local_average(made: Local, name: str, names: Names, helpers: Any) -> Procedu
     own = names.copy()
     rename = {x: own.of("argument", x) for x in made.arguments}
     body = _rule(made, own, rename, helpers) if made.smooth else _formula(made, own, rename, helpers)
-    fields = ", ".join(f"{'*'.join(f if f == 'x' else f + '(x)' for f in s)} of field {n}" for n, s in enumerate(made.slots, 1))
+    shown = ["*".join(f if f == "x" else label(f) + "(x)" for f in s) for s in made.slots]
+    fields = ", ".join(f"{f} of field {n}" for n, f in enumerate(shown, 1))
     return Procedure(
         name=name,
         arguments=tuple(Argument(name=rename[x], ndim=0) for x in made.arguments),
@@ -63,40 +66,58 @@ def _formula(made: Local, names: Names, rename: dict[str, str], helpers: Any) ->
     output = Output(name=result, labels=(), symmetric=False, node=hard_body(made), comment="the formula")
     emitter = Emitter([output], names, lambda x, at: var(rename[x]), lambda family: family, helpers, {})
     body, values = emitter.statements()
-    n = len(made.slots)
-    second = [rename[x] for x in made.arguments[n * made.means :]]
-    first: tuple[Statement, ...] = ()
-    if n > 1:
-        first = (Assign(target=", ".join(second), value=call(f"snap{n}", *(var(x) for x in second))),)
-    return (*first, *body, Return(values=values, alone=True))
+    return (*body, Return(values=values, alone=True))
 
 
 def _rule(made: Local, names: Names, rename: dict[str, str], helpers: Any) -> tuple[Statement, ...]:
     n = len(made.slots)
-    size = RULES[n][0]
-    nodes, weights = f"nodes{size}", f"weights{size}"
+    hard = [kinked(functions) for functions in made.slots]
+    size = RULES[max(1, n - sum(hard))][0]
     factor, body = _cholesky(made, names, rename)
     total = names.of("result", "total")
     letters: list[str] = []
     for _ in range(n):
         letters.append(names.index("", tuple(letters)))
+    points: list[Expr] = [item(f"nodes{size}", letter) for letter in letters]
+    weights: list[Expr] = [item(f"weights{size}", letter) for letter in letters]
+    before: list[list[Statement]] = [[] for _ in letters]
+    setup: list[list[Statement]] = [[] for _ in letters]
+    for i in (i for i in range(n) if hard[i]):
+        mean = [var(rename[f"m{i + 1}"])] if made.means else []
+        mean += [mul(factor[i, j], points[j]) for j in range(i)]
+        k, z = names.of("kink", f"k{i + 1}"), names.of("node", f"z{i + 1}")
+        before[i].append(_kink(k, mean, factor[i, i], var(rename[f"v{i + 1}"])))
+        node, weight = (_on_a_half(parts, letters[i], k) for parts in (("nodes", "slopes"), ("weights", "growths")))
+        setup[i].append(Assign(target=z, value=node))
+        points[i], weights[i] = var(z), mul(weight, call("exp", mul(num(Fraction(-1, 2)), power(var(z), 2))))
     inner: list[Statement] = []
     for i in reversed(range(n)):
-        step: list[Statement] = []
         u, w = names.of("field", f"u{i + 1}"), names.of("weight", f"w{i + 1}")
-        before = names.of("weight", f"w{i}")
         terms = [var(rename[f"m{i + 1}"])] if made.means else []
-        terms += [mul(factor[i, j], item(nodes, letters[j])) for j in range(i + 1)]
-        step.append(Assign(target=u, value=add(*terms)))
-        product = [item(weights, letters[i]), *(_applied(f, var(u), helpers) for f in made.slots[i])]
+        terms += [mul(factor[i, j], points[j]) for j in range(i + 1)]
+        step: list[Statement] = [*setup[i], Assign(target=u, value=add(*terms))]
+        product = [weights[i], *(_applied(f, var(u), helpers) for f in made.slots[i])]
         if i:
-            product.insert(0, var(before))
+            product.insert(0, var(names.of("weight", f"w{i}")))
         if i == n - 1:
             step.append(Increase(target=total, value=mul(*product)))
         else:
             step += [Assign(target=w, value=mul(*product)), *inner]
-        inner = [Loop(index=letters[i], stop=str(size), body=tuple(step))]
+        inner = [*before[i], Loop(index=letters[i], stop=str(2 * SIDE if hard[i] else size), body=tuple(step))]
     return (*body, Assign(target=total, value=num(0)), *inner, Return(values=(var(total),), alone=True))
+
+
+def _kink(name: str, mean: list[Expr], root: Expr, variance: Expr) -> Statement:
+    """The place of a kink in units of its own direction, within the range of the nodes."""
+    place = mul(num(-1), add(*mean), root, call("inv0", power(root, 2), variance)) if mean else num(0)
+    low, high = (call("relu", add(place, num(sign * Fraction(RANGE)))) for sign in (1, -1))
+    return Assign(target=name, value=add(low, mul(num(-1), high), num(-Fraction(RANGE))) if mean else place)
+
+
+def _on_a_half(parts: tuple[str, str], letter: str, kink: str) -> Expr:
+    """A node or weight, which is linear in the place of the kink."""
+    constant, slope = (item(f"half{part}{SIDE}", letter) for part in parts)
+    return add(constant, mul(slope, var(kink)))
 
 
 def _applied(f: str, u: Expr, helpers: Any) -> Expr:

@@ -21,7 +21,8 @@ SIGNS = (
     "conditioned", "determinant", "PAIR", "SNAP", "TOL", "ROUNDING", "NODES", "WEIGHTS",
     *(f"{stem}_{n}" for stem in ("nsign", "limit", "mean_signs", "conditioned") for n in range(7)),
     "rounded", *(f"{stem}{n}" for stem in ("signs", "limit", "snap") for n in range(1, 9)),
-    *(f"{stem}{n}" for stem in ("nodes", "weights") for n in (14, 24, 40, 64)),
+    *(f"{stem}{n}" for stem in ("nodes", "weights") for n in (14, 16, 24, 40, 64, 80)),
+    "halfnodes24", "halfslopes24", "halfweights24", "halfgrowths24",
 )  # fmt: skip
 LINEAR = (
     "doubled", "continuous", "lyapunov", "sylvester", "stein", "stein_any", "of_words", "of_turned", "of_trace", "solve_linear",

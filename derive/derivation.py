@@ -1,7 +1,8 @@
 """The whole chain for one model: every pass that applies, in order, and the reasons of those that do not.
 
     Rate:    gradient_flow -> conserved -> reduce(Modes) -> reduce(Balanced) -> closed_form, else reduce(Gram) -> closed_form
-    Update:  online_limit -> conserved
+             population_flow if a dimension tends to infinity
+    Update:  online_limit, or recursion if no dimension tends to infinity
 
 A pass that refuses is not an error here: its message is kept in ``refusals``, so the reader sees what was tried.
 Imported by the command line; the passes know nothing of it.
@@ -24,9 +25,9 @@ class Derivation:
     ----------
     name, title : str
     kind : str
-        "gradient flow" or "order parameters".
+        "gradient flow", "population flow", "order parameters" or "moment recursion".
     model : Model
-    flow : Flow
+    flow : Flow, or Recursion
     conserved : tuple of ConservedQuantity
     reductions : tuple of Reduction
         Each of ``flow``, every one further than the one before.
@@ -70,8 +71,12 @@ def derive_all(model: Any, *, white: bool = False, title: str | None = None) -> 
     """
     title = title or model.name
     flow = full_flow(model)
+    if isinstance(flow, Flow) and flow.level == "index":
+        kind = "order parameters" if _is_update(model) else "population flow"
+        return Derivation(name=model.name, title=title, kind=kind, model=model, flow=flow)
     if _is_update(model):
-        return Derivation(name=model.name, title=title, kind="order parameters", model=model, flow=flow)
+        kind = "order parameters" if isinstance(flow, Flow) else "moment recursion"
+        return Derivation(name=model.name, title=title, kind=kind, model=model, flow=flow)
     refusals: list[str] = []
     found = _conserved(flow, refusals)
     reductions = _reductions(flow, white, refusals)
@@ -91,12 +96,21 @@ def derive_all(model: Any, *, white: bool = False, title: str | None = None) -> 
     )
 
 
-def full_flow(model: Any) -> Flow:
-    """The equations of a model by the verb of its rule: `gradient_flow` or `online_limit`."""
+def full_flow(model: Any) -> Any:
+    """The equations of a model by the verb of its rule, which is another one if it has a limit.
+
+    Rate: `gradient_flow`, with a limit `population_flow`; Update: `recursion`, with a limit `online_limit`.
+    """
     from derive.flows.flow import gradient_flow
     from derive.online.limit import online_limit
+    from derive.online.population import is_population, population_flow
+    from derive.recursions.averaged_step import recursion
 
-    return online_limit(model) if _is_update(model) else gradient_flow(model)
+    if is_population(model):
+        return population_flow(model)
+    if not _is_update(model):
+        return gradient_flow(model)
+    return recursion(model) if model.lowered.limit is None else online_limit(model)
 
 
 def _is_update(model: Any) -> bool:

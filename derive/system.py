@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
+from derive.errors import InvalidSpec
 from derive.indices.indexed import Index, Node
 from derive.matrices.poly import Poly
 from derive.spec.tree import Tree
@@ -273,3 +274,24 @@ class ClosedForm:
         from derive.printing.objects import describe
 
         return describe(self, format="latex")
+
+
+def flow_of(verb: str, system: Flow | Reduction) -> Flow:
+    """The equations that a verb works on: of a flow itself, or of what a reduction left of it.
+
+    Raises
+    ------
+    InvalidSpec
+        If it is neither: a model has no equations before they are derived.
+    """
+    if isinstance(system, Reduction):
+        return system.system
+    if isinstance(system, Flow):
+        return system
+    if hasattr(system, "lowered"):
+        remedy = "derive its equations first, by gradient_flow(model) or online_limit(model)"
+    elif hasattr(system, "model"):
+        remedy = "derive the equations of its model first, by gradient_flow(entry.model) or online_limit(entry.model)"
+    else:
+        remedy = "pass the flow of gradient_flow or online_limit, or a reduction of it"
+    raise InvalidSpec(f"{verb}: {type(system).__name__} is no system of equations; {remedy}")

@@ -18,7 +18,9 @@ from typing import Any
 #: Public name -> module that defines it.
 _HOME = {
     "integrate": "integrate", "Trajectory": "trajectory", "Status": "status", "IntegrationFailed": "status",
+    "iterate": "iterate",
     "follow": "protocol", "Schedule": "controls", "Switch": "trajectory",
+    "solve_optimal": "optimal_control", "OptimalRun": "optimal_control",
     "simulate": "simulate", "simulate_protocol": "simulate", "SimulationResult": "simulate", "replicate": "simulate",
     "validate": "validate", "verify": "verify", "Report": "report", "Check": "report",
     "blame": "blame", "Blame": "blame", "Spot": "bursts",

@@ -18,10 +18,12 @@ import numpy as np
 
 from derive.errors import DerivationError, InvalidSpec
 from derive.online.alike_units import Group, symmetric
-from derive.system import Flow, Reduction
+from derive.system import Flow, Reduction, flow_of
+from numerics.claims.gram import least_eigenvalue
 from numerics.trajectory import Array
 
 STEP = 1e-3  # of differences: their error is of the order of STEP^4, 1e-12
+IMPOSSIBLE = 1e-6  # relative size of a negative eigenvalue of a Gram matrix that is no rounding
 NEUTRAL = 1e-7  # relative size of an eigenvalue that is taken for zero
 
 
@@ -45,6 +47,9 @@ class Rest:
         Column j belongs to rates[j]; rows are the entries ``labels``.
     labels : tuple of str
         ``"R[0,1]"``: the independent entries of the state.
+    least : float
+        Smallest eigenvalue of the Gram matrix of all overlaps, relative to its largest entry. If it is negative, no vectors
+        have these overlaps: in a continuum of rest states another one may be possible, an isolated one is not there.
     """
 
     state: Mapping[str, Array]
@@ -53,6 +58,7 @@ class Rest:
     rates: np.ndarray
     directions: np.ndarray
     labels: tuple[str, ...]
+    least: float = 0.0
 
     @property
     def escape_rate(self) -> float:
@@ -78,6 +84,8 @@ class Rest:
     def __str__(self) -> str:
         kind = "stable" if self.stable else "unstable"
         lines = [f"{kind} rest state, residual {self.residual:.1e}, {self.neutral} neutral directions"]
+        if self.least < -IMPOSSIBLE:
+            lines.append(f"  no vectors have these overlaps (eigenvalue {self.least:.1e} of their Gram matrix)")
         lines += [
             f"  {n} = {np.array2string(np.asarray(a), precision=6)}" for n, a in {**self.state, **self.observables}.items()
         ]
@@ -120,7 +128,10 @@ def find_rest(
     >>> round(float(rest.observables["eg"]), 12), rest.stable
     (0.005, True)
     """
-    view = _view(system, start, params)
+    return _find(_view(system, start, params), start, tolerance, steps)
+
+
+def _find(view: _View, start: Mapping[Any, Any], tolerance: float = 1e-11, steps: int = 100) -> Rest:
     y = view.pack(start)
     for _ in range(steps):
         f, jacobian = view.f(y), view.jacobian(y)
@@ -241,18 +252,21 @@ def largest_stable(
     InvalidSpec
         If the state is not stable at ``low``, or still stable at ``high``.
     """
+    from codegen import compile
+
     key = _name(name)
     base = {_name(k): v for k, v in params.items()}
-    rest = find_rest(system, start, {**base, key: low})
+    kernel = compile(flow_of("analysis", system), backend="numpy")
+    rest = _find(_view(system, start, {**base, key: low}, kernel), start)
     if not rest.stable:
         raise InvalidSpec(
             f"largest_stable: the rest state grows at rate {rest.escape_rate:.3g} already at {key} = {low:g}; lower low="
         )
-    if (last := _try(system, rest, {**base, key: high})) is not None and last.stable:
+    if (last := _try(system, rest, {**base, key: high}, kernel)) is not None and last.stable:
         raise InvalidSpec(f"largest_stable: still stable at {key} = {high:g}; raise high=")
     while high - low > tolerance * max(abs(low), abs(high)):
         middle = 0.5 * (low + high)
-        found = _try(system, rest, {**base, key: middle})
+        found = _try(system, rest, {**base, key: middle}, kernel)
         if found is not None and found.stable:
             low, rest = middle, found
         else:
@@ -260,9 +274,9 @@ def largest_stable(
     return 0.5 * (low + high)
 
 
-def _try(system: Flow | Reduction, near: Rest, params: Mapping[str, Any]) -> Rest | None:
+def _try(system: Flow | Reduction, near: Rest, params: Mapping[str, Any], kernel: Any) -> Rest | None:
     try:
-        return find_rest(system, near.state, params)
+        return _find(_view(system, near.state, params, kernel), near.state)
     except NoRestState:
         return None
 
@@ -276,13 +290,19 @@ def _name(key: Any) -> str:
 class _View:
     """A compiled system in independent coordinates: ``spread`` maps each to the entries of the flat state it stands for."""
 
-    name: str
+    flow: Flow
+    known: Mapping[str, Any]
     full: Callable[[float, Array], Array]
     observe: Callable[[float, Array], dict[str, Any]]
     layout: Any
     picked: np.ndarray
     source: np.ndarray
     labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the system."""
+        return self.flow.name
 
     def pack(self, state: Mapping[Any, Any]) -> Array:
         names = {_name(k): v for k, v in state.items()}
@@ -308,21 +328,23 @@ class _View:
         rates, directions = np.linalg.eig(jacobian)
         order = np.argsort(-rates.real, kind="stable")
         whole = np.ascontiguousarray(y[self.source])
+        state = {n: np.array(a) for n, a in self.layout.unpack(whole).items()}
         return Rest(
-            state={n: np.array(a) for n, a in self.layout.unpack(whole).items()},
+            state=state,
             observables={n: np.asarray(v) for n, v in self.observe(0.0, whole).items()},
             residual=float(np.abs(self.f(y)).max()),
             rates=rates[order],
             directions=directions[:, order],
             labels=self.labels,
+            least=least_eigenvalue(self.flow, {**self.known, **state}),
         )
 
 
-def _view(system: Flow | Reduction, state: Mapping[Any, Any], params: Mapping[Any, Any]) -> _View:
+def _view(system: Flow | Reduction, state: Mapping[Any, Any], params: Mapping[Any, Any], kernel: Any = None) -> _View:
     from codegen import compile
 
-    flow = system.system if isinstance(system, Reduction) else system
-    kernel = compile(flow, backend="numpy")
+    flow = flow_of("analysis", system)
+    kernel = compile(flow, backend="numpy") if kernel is None else kernel
     arrays = {_name(k): np.asarray(v, dtype=float) for k, v in state.items()}
     layout = kernel.layout({b.name: arrays[b.name] for b in kernel.states if b.name in arrays})
     needed = [b.name for b in kernel.parameters]
@@ -340,7 +362,8 @@ def _view(system: Flow | Reduction, state: Mapping[Any, Any], params: Mapping[An
                 picked.append(offset + n)
                 labels.append(f"{b.name}[{','.join(str(i) for i in at)}]" if at else b.name)
     return _View(
-        name=flow.name,
+        flow=flow,
+        known={_name(k): v for k, v in params.items()},
         full=kernel.flat_rhs(layout, args),
         observe=kernel.flat_observables(layout, args),
         layout=layout,

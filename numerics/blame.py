@@ -14,7 +14,7 @@ names the term. The misfit itself (chi-squared) sees errors along none of the te
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,15 @@ import numpy as np
 from derive.errors import InvalidSpec
 from derive.fields.rule import FieldRule, field_rule
 from derive.gaussian.quadrature import NUMPY
-from derive.indices.indexed import ZERO, Node, add, arrays, evaluate, mul, power, text
+from derive.indices.indexed import ZERO, Node, add, arrays, evaluate, mul, power
 from derive.online.limit import online_limit
+from derive.protocols.courses import Course
 from derive.spec.simulation_plan import plan as plan_of
 from derive.system import Flow
-from numerics.bursts import Drift, Spot, measure_drift, on_manifold, snapped
-from numerics.claims.overlap_states import draw_overlaps
-from numerics.claims.states import draw_sizes, draw_values, scattered
+from numerics.blame_result import Blame, Term, alike, limits
+from numerics.blame_spots import draw_spots, same_states, sampled
+from numerics.bursts import Drift, Spot, measure_drift, on_manifold
+from numerics.controls import split_controls
 from numerics.trajectory import Array
 
 FALSE_ALARM = 1e-3
@@ -36,107 +38,9 @@ NULL = 1e-12  # relative eigenvalue of a correlation matrix: a direction in whic
 EXACT = 1e-6  # relative error allowed there: rounding of a difference of overlaps, divided by dt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """A term of an equation and what the regression says about it.
-
-    Attributes
-    ----------
-    equation : str
-        The order parameter whose right-hand side it is in.
-    node : Node
-        The term as it stands in the equation.
-    present : bool
-        False for a candidate, which the equation does not contain.
-    instead : Node or None
-        Of a candidate: the present term whose place it would take.
-    z : float
-        Score of "this term alone is wrong".
-    change : float
-        Estimate of what is to be added to its coefficient, in units of the coefficient.
-    error : float
-        Standard error of ``change``.
-    """
-
-    equation: str
-    node: Node
-    present: bool = True
-    instead: Node | None = None
-    z: float = 0.0
-    change: float = 0.0
-    error: float = 0.0
-
-    def __str__(self) -> str:
-        what = f"times {1 + self.change:.3f}" if self.present else f"missing, times {self.change:.3f}"
-        place = f" in place of {_short(self.instead)}" if self.instead is not None else ""
-        return f"d{self.equation}: {_short(self.node)}{place}  ({what} +- {self.error:.3f}, z = {self.z:.1f})"
-
-
-def _short(node: Node) -> str:
-    shown = text(node)
-    return shown if len(shown) <= 90 else shown[:87] + "..."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blame:
-    """Outcome of a drift regression.
-
-    Attributes
-    ----------
-    system : str
-    terms : tuple of Term
-        Largest |z| first.
-    bound : float
-        Bound on the largest |z| of a right system.
-    misfit, misfit_bound : float
-        Score of the misfit of the worst equation (chi-squared, as a standard normal number), and its bound.
-    unexplained : float
-        The score of the equation of the first term after the correction of that term.
-    false_alarm : float
-        Probability that a right system is blamed.
-    bursts : int
-        Steps of direct simulation.
-    """
-
-    system: str
-    terms: tuple[Term, ...]
-    bound: float
-    misfit: float
-    misfit_bound: float
-    unexplained: float
-    false_alarm: float
-    bursts: int
-
-    @property
-    def passed(self) -> bool:
-        """Whether the equations agree with the simulation."""
-        return bool(abs(self.terms[0].z) <= self.bound and self.misfit <= self.misfit_bound)
-
-    @property
-    def culprit(self) -> Term | None:
-        """The term to blame; None if the equations agree with the simulation."""
-        return None if self.passed else self.terms[0]
-
-    @property
-    def explained(self) -> bool:
-        """Whether the first term with its new coefficient accounts for the whole disagreement.
-
-        If not, that term has a wrong form, or a term is missing, or there is more than one error.
-        """
-        return bool(self.unexplained <= self.misfit_bound)
-
-    def __str__(self) -> str:
-        head = f"{self.system}: largest |z| {abs(self.terms[0].z):.1f} of {len(self.terms)} terms, bound {self.bound:.1f}"
-        head += f"; misfit {self.misfit:.1f}, bound {self.misfit_bound:.1f} (false alarm {self.false_alarm:g})"
-        if self.passed:
-            return f"{head}\n  no term disagrees with {self.bursts} steps of direct simulation"
-        rest = "" if self.explained else f"\n  not explained by a coefficient alone (misfit left {self.unexplained:.1f})"
-        return f"{head}\n  {self.terms[0]}{rest}"
-
-
 def blame(
     model: Any,
-    system: Flow | None = None,
+    system: Flow | Course | None = None,
     *,
     values: Mapping[str, Any] | None = None,
     states: int | Sequence[Spot] = 16,
@@ -153,13 +57,15 @@ def blame(
     Parameters
     ----------
     model : Model
-        A one-pass rule; it alone is simulated.
-    system : Flow, optional
-        The equations under test, with the states of ``online_limit(model)``; by default these equations themselves.
+        A one-pass rule; it alone is simulated. With a protocol every phase is judged by itself, with the values that it binds;
+        a value that moves in time is taken at random times of its phase. Events and deletions are not looked at.
+    system : Flow or Course, optional
+        The equations under test, with the states of ``online_limit(model)``; by default these equations themselves. For a
+        protocol a `Course`, or a flow that takes the place of the derived one in all phases that bind values only.
     values : mapping name -> number or array, optional
         Sizes, and parameters (numbers are scattered around their value from state to state). The rest is drawn.
     states : int or sequence of Spot
-        A number of random states of order one, or states of your own: overlaps and parameters by name.
+        A number of random states of order one (in each phase), or states of your own: overlaps and parameters by name.
     bursts, size, seed : int
         Bursts at each state; the smaller of the two sizes N and 4N.
     candidates : mapping equation -> Node, optional
@@ -191,49 +97,34 @@ def blame(
     2*eta*v[k]*Sum_#0(A[#0]*T[#0,l])
     """
     if model.protocol:
-        raise InvalidSpec(f"{model.name} has a protocol, and each phase its own equations; use blame(phases(model)[0], ...)")
+        from numerics.blame_phases import blame_phases
+
+        return blame_phases(
+            model, system, values=values or {}, states=states, bursts=bursts, size=size, seed=seed, candidates=candidates,
+            false_alarm=false_alarm,
+        )  # fmt: skip
+    if isinstance(system, Course):
+        raise InvalidSpec(f"{model.name} has no protocol, so its equations are one Flow; pass one of the course's stretches")
     derived = online_limit(model) if system is None or candidates is None else None
     system = system or derived
     assert system is not None
     rule, data = field_rule(model), plan_of(model)
-    _same_states(system, rule, model.lowered.state)
-    drawn = draw_spots(system, rule, values or {}, states, size, seed) if isinstance(states, int) else tuple(states)
-    spots = tuple(on_manifold(data, rule, s, size=size, seed=seed) for s in drawn)
-    drifts = tuple(measure_drift(data, rule, s, size=size, bursts=bursts, seed=seed + 104729 * k) for k, s in enumerate(spots))
+    same_states(system, rule, model.lowered.state)
+    still, courses = split_controls(values or {})
+    drawn = draw_spots(system, rule, still, states, size, seed, sampled(courses)) if isinstance(states, int) else tuple(states)
+    spots, drifts = measure(data, rule, drawn, bursts=bursts, size=size, seed=seed)
     more = absent(system, derived) if candidates is None and derived is not None else candidates or {}
-    return regress(system, spots, drifts, candidates=more, false_alarm=false_alarm)
+    return regress(system, spots, drifts, candidates=more, derived=derived, false_alarm=false_alarm)
 
 
-def _same_states(system: Flow, rule: FieldRule, states: Sequence[str]) -> None:
-    moving = [n for (a, b), n in rule.overlaps.names.items() if rule.overlaps.kind(a, b) != "fixed"]
-    moving += [n for n in states if n not in rule.overlaps.families]
-    if sorted(moving) != sorted(b.name for b in system.state):
-        raise InvalidSpec(
-            f"{system.name} has the states {', '.join(b.name for b in system.state)}, the model has {', '.join(moving)}; "
-            "give the equations in the overlaps of online_limit(model)"
-        )
-
-
-def draw_spots(system: Flow, rule: FieldRule, values: Mapping[str, Any], states: int, size: int, seed: int) -> tuple[Spot, ...]:
-    """Random states with consistent overlaps, and parameters that differ between them."""
-    if states < 1:
-        raise InvalidSpec(f"states={states}: a drift is measured at one state at least")
-    out = []
-    for number in range(states):
-        rng = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(number, 11)))
-        known = scattered(
-            system, {n: float(v) if np.ndim(v) == 0 and isinstance(v, float) else v for n, v in values.items()}, rng
-        )
-        state, parameters, sizes = draw_values(system, known, rng)
-        sizes = {**draw_sizes(system, known), **sizes}
-        drawn = draw_overlaps(rule.overlaps, sizes, known, rng)
-        state |= {n: a for n, a in drawn.items() if n in state}
-        parameters = {
-            n: parameters.get(n, np.asarray(a)) for n, a in {**known, **parameters}.items() if n not in sizes and n not in state
-        }
-        parameters |= {n: a for n, a in drawn.items() if n not in state}
-        out.append(Spot(state=state, parameters=snapped(rule, parameters, size), sizes=sizes))
-    return tuple(out)
+def measure(
+    data: Mapping[str, Any], rule: FieldRule, drawn: Sequence[Spot], *, bursts: int, size: int, seed: int
+) -> tuple[tuple[Spot, ...], tuple[Drift, ...]]:
+    """The states that a rule can be in, and the drifts there."""
+    spots = tuple(on_manifold(data, rule, s, size=size, seed=seed) for s in drawn)
+    return spots, tuple(
+        measure_drift(data, rule, s, size=size, bursts=bursts, seed=seed + 104729 * k) for k, s in enumerate(spots)
+    )
 
 
 def terms_of(expression: Any) -> tuple[Node, ...]:
@@ -272,12 +163,14 @@ def regress(
     drifts: tuple[Drift, ...],
     *,
     candidates: Mapping[str, Node] | None = None,
+    derived: Flow | None = None,
     false_alarm: float = FALSE_ALARM,
     memo: dict[Any, Array] | None = None,
 ) -> Blame:
     """The regression on drifts that have been measured; ``memo`` keeps values of terms at these states between calls.
 
-    The equations must be in the states at which the drifts were measured.
+    The equations must be in the states at which the drifts were measured. Terms that are one function there (two that
+    differ by an exchange of labels, if there is one unit) have one score: those that ``derived`` does not hold come first then.
     """
     from scipy.stats import chi2, norm
 
@@ -306,14 +199,16 @@ def regress(
     z = np.where(weight > 0, score / spread, 0.0)
     found = [replace(x, z=float(a), change=float(a / s), error=float(1 / s)) for x, a, s in zip(lines, z, spread, strict=True)]
     found.sort(key=lambda term: -abs(term.z))
-    share = false_alarm / 2  # half for the terms, half for the misfits
+    if derived is not None:
+        found = _in_doubt(found, derived)
+    bound, misfit_bound = limits(len(lines), len(names), false_alarm)
     first = found[0] if found else None
     return Blame(
         system=system.name,
         terms=tuple(found),
-        bound=float(norm.isf(-np.expm1(np.log1p(-share) / max(1, len(lines))) / 2)),
+        bound=bound,
         misfit=max(_as_normal(misfit[n], freedom[n], chi2, norm) for n in names),
-        misfit_bound=float(norm.isf(share / len(names))),
+        misfit_bound=misfit_bound,
         unexplained=_as_normal(misfit[first.equation] - first.z**2, freedom[first.equation] - 1, chi2, norm) if first else 0.0,
         false_alarm=false_alarm,
         bursts=sum(d.bursts for d in drifts),
@@ -328,6 +223,13 @@ def _as_normal(statistic: float, freedom: int, chi2: Any, norm: Any) -> float:
     if tail > 1e-300:
         return float(norm.isf(tail))
     return float(((statistic / freedom) ** (1 / 3) - 1 + 2 / (9 * freedom)) / np.sqrt(2 / (9 * freedom)))
+
+
+def _in_doubt(found: list[Term], derived: Flow) -> list[Term]:
+    """Terms of the highest score, those first that the derived equations do not hold."""
+    first = [t for t in found if t.equation == found[0].equation and alike(t.z, found[0].z)] if found else []
+    first.sort(key=lambda t: t.present and t.node in terms_of(derived.rhs.get(t.equation, ZERO)))
+    return [*first, *(t for t in found if t not in first)]
 
 
 def on_entries(system: Flow, spot: Spot, names: tuple[str, ...], equation: str, term: Node) -> Array:
@@ -387,3 +289,6 @@ def _whitening(system: Flow, spot: Spot, drift: Drift) -> list[tuple[str, Array]
         white[:, chosen] = (vectors[:, good] / np.sqrt(values[good])).T / scale
         out.append((name, white))
     return out
+
+
+__all__ = ["Blame", "Term", "absent", "blame", "draw_spots", "measure", "on_entries", "regress", "terms_of"]

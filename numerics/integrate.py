@@ -22,6 +22,7 @@ from numerics.sliding import advance_across
 from numerics.steppers import METHODS, Condition, Run, advance
 from numerics.tolerances import default_atol
 from numerics.trajectory import Array, Trajectory
+from numerics.vanishing import advance_through
 
 
 def integrate(
@@ -78,6 +79,10 @@ def integrate(
     """
     if not hasattr(kernel, "flat_rhs"):
         raise InvalidSpec(f"integrate: {type(kernel).__name__} is no Kernel; pass codegen.compile(system)")
+    if getattr(kernel, "discrete", False):
+        raise InvalidSpec(
+            f"integrate: {kernel.name} is a recursion, no flow; follow it by iterate(kernel, start, params, steps)"
+        )
     span, times = _times(t_span, t_eval)
     _settings(method, rtol, atol, max_steps, time_limit)
     start = checked_arrays(y0, "initial value")
@@ -107,6 +112,11 @@ def integrate(
         run, evaluations, jumping["changes"] = advance_across(
             kernel, layout, given, y, span, times, method=method, rtol=rtol,
             atol=None if atol is None else tolerance, max_steps=max_steps, time_limit=time_limit,
+        )  # fmt: skip
+    elif getattr(kernel, "vanishing", ()) and not moving and until is None:
+        run, evaluations, jumping["events"] = advance_through(
+            kernel, layout, given, f, y, span, times, method=method, rtol=rtol, atol=tolerance,
+            max_steps=max_steps, time_limit=time_limit, progress=throttled(progress),
         )  # fmt: skip
     else:
         longest, breaks = longest_step(moving, span[1] - span[0], method)

@@ -118,12 +118,24 @@ def run(
         if data is not None and entry.kind == "online":
             raise_no_data(entry)
         return run_protocol(entry, data=data, whitened=whitened, seed=root, progress=progress)
+    if entry.kind == "recursion":
+        from numerics.run_recursion import run_recursion
+
+        if data is not None:
+            raise_no_data(entry)
+        return run_recursion(entry, seed=root, progress=progress)
     if entry.kind == "online":
         from numerics.run_online import run_online
 
         if data is not None:
             raise_no_data(entry)
         return run_online(entry, seed=root, progress=progress)
+    if entry.kind == "population":
+        from numerics.run_population import run_population_entry
+
+        if data is not None:
+            raise_no_data(entry)
+        return run_population_entry(entry, seed=root, progress=progress)
     from numerics.run_matrix import run_matrix
 
     return run_matrix(entry, data=data, whitened=whitened, seed=root, progress=progress)

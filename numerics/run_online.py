@@ -71,17 +71,17 @@ def run_online(entry: Any, *, seed: int = 0, progress: Progress | None = None) -
     )
     return Outcome(
         derivation=made,
-        source=_numpy_source(flow),
+        source=numpy_source(flow),
         trajectory=path,
-        report=Report(system=entry.name, checks=_checks(sizes, runs, path, seed)),
-        draw=lambda target: _draw(
-            path, _result(entry.name, path, runs[size], seed), target, entry.title, f"SGD, {rule.big} = {size}"
+        report=Report(system=entry.name, checks=scored(sizes, runs, path, seed)),
+        draw=lambda target: draw(
+            path, shown_runs(entry.name, path, runs[size], seed), target, entry.title, f"SGD, {rule.big} = {size}"
         ),
         notes=notes,
     )
 
 
-def _numpy_source(flow: Any) -> str:
+def numpy_source(flow: Any) -> str:
     from codegen import compile
 
     return str(compile(flow, backend="numpy").source)
@@ -115,7 +115,7 @@ def start_of(subject: Subject, bound: tuple[str, ...] = ()) -> tuple[dict[str, A
     return {**start, **given}, params, note
 
 
-def _checks(sizes: tuple[int, ...], runs: Mapping[int, Mapping[str, Array]], path: Trajectory, seed: int) -> tuple[Check, ...]:
+def scored(sizes: tuple[int, ...], runs: Mapping[int, Mapping[str, Array]], path: Trajectory, seed: int) -> tuple[Check, ...]:
     """Scores of the extrapolated seed means; the exponent of the spread needs more sizes and seeds, `verify` measures it."""
     count = len(path.t) - 1
     rows = np.unique(np.linspace(count / SCORED, count, SCORED).astype(int)) - 1
@@ -124,7 +124,7 @@ def _checks(sizes: tuple[int, ...], runs: Mapping[int, Mapping[str, Array]], pat
     return mean_rows(sizes, samples, {name: curves[name][1:][rows] for name in samples}, seed=seed)
 
 
-def _result(name: str, path: Trajectory, seen: Mapping[str, Array], seed: int) -> SimulationResult:
+def shown_runs(name: str, path: Trajectory, seen: Mapping[str, Array], seed: int) -> SimulationResult:
     """The runs at one size without t = 0, in the form that figures take."""
     seeds = len(next(iter(seen.values())))
     return SimulationResult(
@@ -138,7 +138,11 @@ def _result(name: str, path: Trajectory, seen: Mapping[str, Array], seed: int) -
     )
 
 
-def _draw(path: Trajectory, result: SimulationResult, target: Path, title: str, label: str) -> object:
+def draw(
+    path: Trajectory, result: SimulationResult, target: Path, title: str, label: str, *,
+    time: str = r"$\alpha$", theory: str = "order-parameter equations",
+) -> object:  # fmt: skip
+    """The figure: up to four panels of observables and states, theory over runs."""
     from numerics.plot import figure
 
     panels = [[n] for n in (*path.observables, *path.values) if np.prod(np.shape(path.values.get(n, np.zeros(1)))[1:]) <= 64]
@@ -148,7 +152,7 @@ def _draw(path: Trajectory, result: SimulationResult, target: Path, title: str, 
         target,
         panels=panels[:4],
         title=title,
-        time=r"$\alpha$",
-        theory_label="order-parameter equations",
+        time=time,
+        theory_label=theory,
         simulation_label=label,
     )

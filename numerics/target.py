@@ -17,6 +17,7 @@ from typing import Any
 from derive.catalog import load, settings, suggestion
 from derive.claims.entry import Entry
 from derive.errors import DerivationError, InvalidSpec
+from derive.online.population import is_population
 from derive.spec.lowered import LoweredUpdate
 from derive.spec.model import Model
 from numerics.cli_errors import UsageError
@@ -154,7 +155,9 @@ def _called(made: Callable[..., Any], name: str, given: Sequence[str]) -> Entry:
 
 def as_entry(model: Model) -> Entry:
     """A Model on its own, as an Entry without claims."""
-    kind = "online" if isinstance(model.lowered.rule, LoweredUpdate) else "matrix"
+    stepwise = "recursion" if model.lowered.limit is None else "online"
+    averaged = "population" if is_population(model) else "matrix"
+    kind = stepwise if isinstance(model.lowered.rule, LoweredUpdate) else averaged
     return Entry(name=model.name, title=model.name, reference="", model=model, values=dict(model.values), claims=(), kind=kind)
 
 

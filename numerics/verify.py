@@ -72,8 +72,11 @@ def derived(entry: Entry) -> Flow:
     """The system of an entry, by the verb of its kind."""
     import derive
 
-    verb: Callable[[Any], Flow] = derive.online_limit if entry.kind == "online" else derive.gradient_flow
-    return verb(entry.model)
+    verbs: dict[str, Callable[[Any], Any]] = {
+        "online": derive.online_limit, "recursion": derive.recursion, "population": derive.population_flow,
+    }  # fmt: skip
+    made: Flow = verbs.get(entry.kind, derive.gradient_flow)(entry.model)
+    return made
 
 
 def verify(

@@ -130,7 +130,11 @@ def _matrix(p: Poly) -> Poly:
 def _choice(p: Poly, draw: Any, convert: Convert, known: Collection[str], functions: Mapping[str, Any]) -> Poly:
     if draw.values is None:
         (name,) = draw.symbols
-        return average_over_items(p, _letter(draw, name), None if draw.probs is None else convert(draw.probs))
+        chances = None if draw.probs is None else convert(draw.probs)
+        try:
+            return average_over_items(p, _letter(draw, name), chances)
+        except UnsupportedNode:  # the column may stand in a product that an average over a later draw has left behind
+            return average_products(p, (name,), lambda q: average_over_items(q, _letter(draw, name), chances))
     probs = draw.probs if draw.probs is not None else (("frac", 1, len(draw.values)),) * len(draw.values)
     total = zero(p.shape)
     for outcome, weight in zip(draw.values, probs, strict=True):

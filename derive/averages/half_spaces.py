@@ -189,7 +189,7 @@ class _Expansion:
         if not isinstance(comp, Elem) or (comp.function, comp.order) not in (("sgn", 0), ("abs", 0)):
             raise UnsupportedNode(
                 f"average of {letter.atom.name} over {self.x.name}: words average signs, steps, absolute values and rectifiers "
-                "of linear functions; for other functions use online_limit (Gaussian fields), or bind the data to arrays"
+                "of linear functions; for others use population_flow or online_limit (Gaussian fields), or bind the data"
             )
         s = comp.argument
         v = grad(s, self.x)

@@ -42,7 +42,7 @@ def random_letters(key: Key, names: Collection[str]) -> int:
                 inside = sorted(n for n in names if letter_mentions(x, n))
                 raise UnsupportedNode(
                     f"average of {x.atom.name}: the random {', '.join(inside)} stands inside a nonlinear function, which "
-                    "words cannot average; use online_limit (Gaussian fields), or bind the data to arrays (exact sum)"
+                    "words cannot average; use population_flow or online_limit (Gaussian fields), or bind the data (exact sum)"
                 )
         if found and (e.denominator != 1 or e < 0):
             raise UnsupportedNode(

@@ -108,8 +108,8 @@ def claims(h: int, unit: float, seed: int) -> tuple[Any, ...]:
         return linearise(flow, f)
 
     return (
-        Published("both layers", rate=full),
-        Published("frozen kernel", rate={F: (Y - F) * K / P / tau}, on=lazy),
+        Published("both layers", rate=full, states=100),
+        Published("frozen kernel", rate={F: (Y - F) * K / P / tau}, on=lazy, states=100),
         Solves("outputs in the eigenbasis of the kernel", {}, ansatz=lazy),
         Approaches(
             "lazy limit", on=lazy, small="epsilon", time=lambda eps: 20 * eps * unit,

@@ -65,7 +65,7 @@ def entry(
             *published("first"),
             error_at_rest(L),
             MatchesSimulation(
-                "one-pass SGD", observables=("eg", "Q", "R"), sizes=(250, 500, 1000, 2000), seeds=seeds, time=5.0
+                "one-pass SGD", observables=("eg", "Q", "R"), sizes=(200, 400, 800), seeds=seeds, time=5.0
             ),
         ),
         docs=__doc__ or "",

@@ -30,37 +30,39 @@ from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
 from derive.library.episodes import compositional_perceptron
 
-TASKS = {"primitive": (1.0, 0.0), "composite": (0.8, 0.6)}
+TASKS = {"primitive": [1.0, 0.0], "composite": [0.8, 0.6]}
 
 
 def entry(
-    task: str = "composite",
+    task: str = "shaping",
     T: int = 3,
     N: int = 400,
     eta_w: float = 0.5,
     eta_v: float = 0.2,
+    first: float = 6.0,
     time: float = 8.0,
     seeds: int = 20,
     seed: int = 0,
 ) -> Entry:
-    """``task`` is primitive or composite, the phases of shaping; two features, two sub-tasks; ``time`` in episodes / N."""
-    if task not in TASKS:
-        raise InvalidSpec(f"task={task!r}: write primitive or composite")
+    """``task`` is shaping (primitive for ``first``, then composite for ``time`` episodes / N), or one of its phases alone."""
+    if task not in ("shaping", *TASKS):
+        raise InvalidSpec(f"task={task!r}: write shaping, primitive or composite")
+    shaped = task == "shaping"
+    run = MatchesSimulation(
+        "SGD over episodes", observables=("Q", "R", "v"), sizes=(100, 200, 400), seeds=seeds, time=4.0 if shaped else 2.0
+    )
     start = {"Q": [[1.0, 0.2], [0.2, 1.0]], "R": [[0.6, 0.2], [0.1, 0.5]], "T_Wstar": [[1.0, 0.0], [0.0, 1.0]], "v": [0.6, 0.4]}
     return Entry(
         name="lee_2024_shaping",
-        title=f"shaping in the compositional RL perceptron, {task} task",
+        title="shaping in the compositional RL perceptron" + ("" if shaped else f", {task} task"),
         reference="Lee, Sarao Mannelli, Saxe, ICML 2024 (analogue)",
         kind="online",
-        model=compositional_perceptron(name="lee_2024_shaping"),
+        model=compositional_perceptron(lengths=(first, time) if shaped else (), name="lee_2024_shaping"),
         values={
-            "K": 2, "M": 2, "N": N, "T": T, "eta_w": eta_w, "eta_v": eta_v, "vstar": list(TASKS[task]), **start,
-            "time": time, "seeds": seeds, "seed": seed,
+            "K": 2, "M": 2, "N": N, "T": T, "eta_w": eta_w, "eta_v": eta_v, **start, "seeds": seeds, "seed": seed,
+            **(TASKS if shaped else {"vstar": TASKS[task], "time": time}),
         },
-        claims=(
-            *published(),
-            MatchesSimulation("SGD over episodes", observables=("Q", "R", "v"), sizes=(100, 200, 400), seeds=seeds, time=2.0),
-        ),
+        claims=(*published(), run),
         docs=__doc__ or "",
     )  # fmt: skip
 

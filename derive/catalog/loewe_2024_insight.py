@@ -96,8 +96,8 @@ def claims(noise: float) -> tuple[Any, ...]:
     escape = ((size + BARRIER * s * sp.sqrt(h)) ** 2 - w0**2) / s**2
     values = {n: 5_000, lam: 0.3, r: 0.5, s: noise, w0: 0.2, h: 0.01}
     return (
-        Published("drift of weights and gates", rate={w: had(g, left), g: had(w, left) - lam * fn.sgn(g)}),
-        Published("broken balance", where={c: had(w, w) - had(g, g)}, rate={c: 2 * lam * fn.abs(g)}),
+        Published("drift of weights and gates", rate={w: had(g, left), g: had(w, left) - lam * fn.sgn(g)}, states=100),
+        Published("broken balance", where={c: had(w, w) - had(g, g)}, rate={c: 2 * lam * fn.abs(g)}, states=100),
         MeanExit(
             "mean time of escape of a suppressed gate",
             model=suppressed(),

@@ -16,7 +16,7 @@ loss        scalar    mean of (f - y)^2 / 2 at the difficulty of the phase      
 
 x = s mu_p / sqrt N + sqrt(Delta) z with s = +-1; f = v . g(W x / sqrt N). With g = square all averages are polynomials. With
 g = relu, as in the paper, they are quadratures over up to four hard signs with means, and the cost grows like K^4: K = 2 takes
-a minute to compile or to verify, larger networks are for patience.
+a minute to compile or to verify, larger networks are for patience (their printed equations are not compared).
 Assumes each example is seen once; N -> oo with K, P of order one; time alpha = steps / N.
 Fails for overlaps R that start at order 1/sqrt(N): runs then leave the saddle at random times.
 """
@@ -28,6 +28,7 @@ from typing import Any
 import sympy as sp
 
 from derive import fn
+from derive.catalog.claims_of_clusters import rectified
 from derive.claims.entry import Entry, MatchesSimulation, Published
 from derive.errors import InvalidSpec
 from derive.library.difficulty import signed_clusters
@@ -73,7 +74,7 @@ def entry(
             "K": K, "P": 2, "N": N, "eta": eta, "eta_v": eta_v, "Delta": first, "label": [1.0, -1.0],
             "T": [[1.0, 0.0], [0.0, 1.0]], **(START if K == 2 else {}), "seeds": seeds, "seed": seed,
         },
-        claims=(*(published() if activation == "square" else ()), run),
+        claims=(*(published() if activation == "square" else rectified(K)), run),
         docs=__doc__ or "",
     )  # fmt: skip
 

@@ -24,9 +24,15 @@ class Published:
     evaluates both at random states of the manifold ``on`` (all states if None). ``on`` is an ansatz, a function Flow -> Flow or
     Reduction (for instance ``lambda flow: complete(flow, (a,))``), or a tuple of both, applied one after the other.
 
+    Of a recursion, ``rate`` states the value of each letter after one step.
+
     A claim that holds to leading order only names its ``small`` symbol. ``vary`` gives states and parameters as functions of it
     (and of their drawn values); without it the small symbol is itself a parameter or a state. The check sends it to zero: the
     relative error must vanish with it.
+
+    Order-parameter equations are compared at 100 random states, others at 2, or at ``states``. A rate may be a function of the
+    values; one with an attribute ``side_by_side`` that is true also takes arrays with one more axis, the last, over states.
+    Where the derived averages are quadratures of a stated relative ``error``, rates agree up to it.
 
     >>> Published("eq. (5)", where={"u": 1}, rate={"u": 2}).label
     'eq. (5)'
@@ -39,8 +45,12 @@ class Published:
     on: Any = None
     small: Any = None
     vary: Mapping[Any, Any] = field(default_factory=dict)
+    states: int | None = None
+    error: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.states is not None and self.states < 1:
+            raise InvalidSpec(f"Published({self.label!r}): states={self.states}; compare the rates at one state or more")
         if not self.rate:
             raise InvalidSpec(f"Published({self.label!r}): nothing is claimed; give rate={{letter: expression}}")
         if self.vary and self.small is None:
@@ -95,7 +105,8 @@ class MatchesSimulation:
     """Observables of the derived system agree with direct simulation, at these sizes and with this many seeds.
 
     ``sizes`` are values of N for one-pass rules, inverse steps for SGD on a matrix flow, and steps for each eighth of the time
-    if nothing is drawn, so that gradient descent is all there is to simulate.
+    if nothing is drawn, so that gradient descent is all there is to simulate. Of a recursion, ``time`` is a number of steps,
+    ``seeds`` a number of runs, and there are no sizes: every step is compared, in averages over windows.
 
     >>> MatchesSimulation("sgd", observables=("eg",), sizes=(200, 800)).seeds
     20
@@ -335,7 +346,8 @@ class Entry:
     model : Model
         The spec; it does not know the claims.
     kind : str
-        "matrix" (treated by `gradient_flow`) or "online" (by `online_limit`).
+        "matrix" (treated by `gradient_flow`), "online" (by `online_limit`), "recursion" (by `recursion`) or "population"
+        (by `population_flow`).
     values : Mapping
         Sizes of dimensions, values of parameters, settings.
     claims : tuple
@@ -361,8 +373,15 @@ class Entry:
     def __post_init__(self) -> None:
         if not isinstance(self.model, Model):
             raise InvalidSpec(f"Entry {self.name!r}: model is {type(self.model).__name__}, not a Model")
-        if self.kind not in ("matrix", "online"):
-            raise InvalidSpec(f"Entry {self.name!r}: kind={self.kind!r}; write 'matrix' or 'online'")
+        if self.kind not in ("matrix", "online", "recursion", "population"):
+            raise InvalidSpec(f"Entry {self.name!r}: kind={self.kind!r}; write 'matrix', 'online', 'recursion' or 'population'")
+        if self.kind == "population" and self.model.lowered.limit is None:
+            raise InvalidSpec(f"Entry {self.name!r}: add limit=Limit({{N: oo}}) to the model, N the length of its vectors")
+        if self.kind == "population" and self.model.lowered.protocol:
+            raise InvalidSpec(
+                f"Entry {self.name!r}: a population flow with a protocol is not followed; take population_flow of each of "
+                "phases(model) and integrate them one after the other"
+            )
         for claim in self.claims:
             if not isinstance(claim, CLAIMS):
                 raise InvalidSpec(

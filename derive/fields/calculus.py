@@ -10,7 +10,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from derive.errors import UnsupportedNode
-from derive.indices.indexed import ONE, ZERO, Index, Node, add, arrays, const, fun, mul, power, substitute, sum_over, text
+from derive.indices.indexed import ONE, ZERO, Index, Node, add, arr, arrays, const, fun, mul, power, substitute, sum_over, text
+
+MOST_POWER = 4  # of a sum that `distributed` opens
 
 
 def differentiate(node: Node, leaf: Callable[[Node], Node]) -> Node:
@@ -91,6 +93,51 @@ def without_stops(node: Node) -> Node:
     if node.op == "pow":
         return power(without_stops(node.args[0]), node.args[1])
     return node
+
+
+def regrouped(node: Node, name: str) -> Node:
+    """The node as a sum of powers of a symbol, which cancel where they can; as it is if it is no such sum.
+
+    >>> from derive.indices.indexed import arr
+    >>> root = power(arr("N"), Fraction(1, 2))
+    >>> regrouped(mul(power(root, -1), add(mul(root, arr("a")), mul(root, arr("b")))), "N")
+    a + b
+    """
+    return add(*(mul(c, power(arr(name), p)) for p, c in gathered(node, name).items()))
+
+
+def gathered(node: Node, name: str) -> dict[Fraction, Node]:
+    """As `powers_of`, but a node that is no sum of powers of the symbol stays whole, as the coefficient of power zero."""
+    try:
+        return powers_of(node, name, "")
+    except UnsupportedNode:
+        return {Fraction(0): node}
+
+
+def distributed(node: Node) -> Node:
+    """The node with products distributed over their sums, outside functions; equal terms are collected.
+
+    >>> from derive.indices.indexed import arr
+    >>> a, b = arr("a"), arr("b")
+    >>> distributed(mul(a, add(a, b)) - mul(a, b))
+    a^2
+    """
+    if node.op == "add":
+        return add(*(distributed(a) for a in node.args))
+    if node.op == "sum":
+        body = distributed(node.args[1])
+        return add(*(sum_over(node.args[0], a) for a in (body.args if body.op == "add" else (body,))))
+    if node.op == "pow" and node.args[1].denominator == 1 and 1 < node.args[1] <= MOST_POWER:
+        factors: tuple[Node, ...] = (node.args[0],) * int(node.args[1])
+    elif node.op == "mul":
+        factors = node.args
+    else:
+        return node
+    terms: list[Node] = [ONE]
+    for factor in factors:
+        opened = distributed(factor)
+        terms = [mul(t, p) for t in terms for p in (opened.args if opened.op == "add" else (opened,))]
+    return add(*terms)
 
 
 def powers_of(node: Node, name: str, where: str) -> dict[Fraction, Node]:

@@ -25,7 +25,8 @@ from typing import Any
 from derive.errors import UnsupportedNode
 from derive.fields.calculus import differentiate, powers_of, without_stops
 from derive.fields.overlaps import Overlaps
-from derive.fields.values import Part, Reader
+from derive.fields.values import Reader
+from derive.fields.vectors import Part
 from derive.indices.indexed import ONE, ZERO, Index, Node, add, arr, mul, substitute, sum_over, text
 from derive.spec.lowered import Lowered, Pairs
 from derive.spec.tree import names

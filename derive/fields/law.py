@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from derive.errors import UnsupportedNode
 from derive.fields.episodes import different_steps
 from derive.fields.labels import is_label, label_symbols
+from derive.fields.masks import is_mask
 from derive.fields.overlaps import Overlaps
 from derive.fields.values import Reader
 from derive.gaussian.measure import Measure, linear_measure
@@ -39,16 +40,17 @@ def gaussian_draws(low: Lowered) -> dict[str, Draw]:
     Raises
     ------
     UnsupportedNode
-        If a draw is neither Normal nor a label, or is drawn once per run.
+        If a draw is neither Normal nor a label nor a mask, or is drawn once per run.
     """
     out = {}
     for draw in low.draws:
-        if is_label(draw):
+        if is_label(draw) or is_mask(draw):
             continue
         shown = ", ".join(draw.symbols)
         if draw.law != "Normal":
             raise UnsupportedNode(
-                f"{shown} has the law {draw.law}; online_limit averages over Normal draws and over labels (Choice) only"
+                f"{shown} has the law {draw.law}; online_limit averages over Normal draws, over labels (Choice), and over "
+                "columns of independent entries with given values or moments (Marginal) only"
             )
         if draw.once:
             raise UnsupportedNode(
@@ -58,21 +60,37 @@ def gaussian_draws(low: Lowered) -> dict[str, Draw]:
     return out
 
 
-def field_law(overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Measure:
-    """The law of linear forms in fields and noises; the mappings may be filled later."""
+def field_law(
+    overlaps: Overlaps, variances: Mapping[str, Node], lengths: Mapping[str, Node], noises: Mapping[str, Noise]
+) -> Measure:
+    """The law of linear forms in fields and noises; ``lengths`` holds |x|^2 / N. The mappings may be filled later."""
     return linear_measure(
         lambda a: "." in a.args[0] or a.args[0] in noises,
-        lambda a, b: _covariance(a, b, overlaps, variances, noises),
+        lambda a, b: _covariance(a, b, overlaps, variances, lengths, noises),
         lambda a: noises[a.args[0]].mean((a.args[1] or (None,))[0]) if a.args[0] in noises else ZERO,
     )
 
 
-def _covariance(a: Node, b: Node, overlaps: Overlaps, variances: Mapping[str, Node], noises: Mapping[str, Noise]) -> Node:
+def _covariance(
+    a: Node,
+    b: Node,
+    overlaps: Overlaps,
+    variances: Mapping[str, Node],
+    lengths: Mapping[str, Node],
+    noises: Mapping[str, Noise],
+) -> Node:
     p, q = a.args[0], b.args[0]
     if p in noises or q in noises:
         i, j = ((n.args[1] or (None,))[0] for n in (a, b))
         return noises[p].covariance(i, j) if p == q and not different_steps(i, j) else ZERO
     (v, x), (u, y) = p.split("."), q.split(".")
+    if v in variances or u in variances:  # a product of two inputs
+        if a.args[1] or b.args[1]:
+            raise UnsupportedNode(
+                f"{p if v in variances else q}: a product of two inputs of which one is an episode; online_limit treats "
+                "products of single columns"
+            )
+        return mul(lengths[v], variances[x]) if p == q else ZERO
     if x != y:
         return ZERO
     (i, s), (j, t) = (field_labels(n.args[1], overlaps.families[f]) for n, f in ((a, v), (b, u)))

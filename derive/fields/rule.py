@@ -24,13 +24,16 @@ from derive.fields.increments import increments, row_labels, step_label
 from derive.fields.labels import Outcome, outcomes
 from derive.fields.later_blocks import Later, Push, later_block
 from derive.fields.law import Noise, field_law, gaussian_draws, input_variance, read_noise, steps_of
+from derive.fields.masks import Mask, mask_draws, mask_mean, read_mask
 from derive.fields.overlaps import Overlaps, field_name, make_overlaps
+from derive.fields.rates import rates, refuse_products
 from derive.fields.scales import Scale, block_of, scale_of
 from derive.fields.values import Reader
+from derive.gaussian.collect import collect
 from derive.gaussian.measure import Measure
 from derive.gaussian.terms import random
 from derive.indices.indexed import ONE, Index, Node, add, arr, mul, power, sum_over, text
-from derive.spec.lowered import Draw, Lowered, LoweredUpdate
+from derive.spec.lowered import Draw, Lowered, LoweredUpdate, lowered_of
 from derive.spec.tree import Tree, names
 
 
@@ -55,6 +58,10 @@ class Branch:
     H : mapping state -> Node
     steps : mapping input -> dimension
         What counts the columns of an input that is an episode; F along it holds the label `step_label`.
+    masks : mapping name -> Mask
+        Noises of independent entries that are not Gaussian.
+    dropped : mapping state -> tuple of str
+        Squares of inputs in its step beside which terms of lower order in N were dropped.
     """
 
     weight: Node
@@ -69,14 +76,16 @@ class Branch:
     law: Measure
     reader: Reader
     steps: Mapping[str, str] = field(default_factory=dict)
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def is_field(self, node: Node) -> bool:
-        """Whether an ``arr`` node is random: a field or a noise."""
+        """Whether an ``arr`` node is Gaussian: a field or a noise."""
         return "." in node.args[0] or node.args[0] in self.noises
 
     def average(self, node: Node) -> Node:
         """Average over fresh draws under this outcome (and over the places of unit columns), without its weight."""
-        whole = mul(self.tilt, node) if self.tilt != ONE else node
+        whole = mask_mean(mul(self.tilt, node) if self.tilt != ONE else node, self.masks)
         value = draw_mean(whole, tuple(dict.fromkeys(self.steps.values())), self.is_field, self.law)
         for p, w in self.inner:
             value = sum_over(p, mul(w, value)) if p in value.free else value
@@ -89,11 +98,11 @@ def averaged(branches: Sequence[Branch], integrand: Callable[[Branch], Node]) ->
     for b in branches:
         groups.setdefault(b.average(integrand(b)), []).append(b.weight)
     if len(groups) == 1 and all(b.tilt == ONE for b in branches):
-        return next(iter(groups))
+        return collect(next(iter(groups)))
     shared: dict[Node, list[Node]] = {}
     for value, weights in groups.items():
         shared.setdefault(add(*weights), []).append(value)
-    return add(*(mul(weight, add(*values)) for weight, values in shared.items()))
+    return collect(add(*(mul(weight, add(*values)) for weight, values in shared.items())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +125,8 @@ class FieldRule:
         1 / (N dt): 1 if the time of one step is 1/N.
     batch : Node
         Number of draws that the first block is averaged over.
+    finite : bool
+        N is a number like any other: F, G and H may depend on it, and nothing was dropped.
     """
 
     name: str
@@ -128,6 +139,7 @@ class FieldRule:
     input_blocks: Mapping[str, str]
     later: tuple[Later, ...] = ()
     batch: Node = field(default=ONE)
+    finite: bool = False
 
     @property
     def single(self) -> Branch:
@@ -222,7 +234,11 @@ def field_rule(model: Any) -> FieldRule:
     field rule of teacher_student (N -> oo), fields A.x = A x/sqrt(N)
       W[k] += N^(-1/2) * x * (-eta*v[k]*erf2'(W.x[k])*(Sum_#0(v[#0]*erf2(W.x[#0])) - Sum_#0(A[#0]*erf2(Wstar.x[#0]))))
     """
-    low: Lowered = model.lowered
+    return rule_of(lowered_of("field_rule", model))
+
+
+def rule_of(low: Lowered, *, finite: bool = False) -> FieldRule:
+    """The field rule of a lowered update; with ``finite``, N is a number like any other and F, G, H may depend on it."""
     rule, scale, overlaps = _rule(low), scale_of(low), overlaps_of(low)
     learned = {s: overlaps.families[s] for s in overlaps.learned}
     draws = gaussian_draws(low)
@@ -234,13 +250,14 @@ def field_rule(model: Any) -> FieldRule:
     def mixture(one: Callable[[Reader], Node]) -> Node:
         return averaged(made, lambda b: one(b.reader))
 
-    openings = [_opening(low, scale, overlaps, draws, input_blocks, o, mixture if mixed else None) for o in found]
+    openings = [_opening(low, scale, overlaps, draws, input_blocks, o, mixture if mixed else None, finite) for o in found]
     made += [Branch(**parts, F={}, G={}, H={}) for parts in openings]
     labels = {s: tuple(i for i in row_labels(low.shapes[s], made[0].reader) if i) for s, _ in rule.blocks[0]}
     branches = []
     for parts in openings:
-        _, F, G, H = increments(low, rule, parts["reader"], learned)
-        branches.append(Branch(**parts, F=F, G=G, H=H))
+        read = rates if finite else increments
+        _, F, G, H, dropped = read(low, rule, parts["reader"], learned)
+        branches.append(Branch(**parts, F=F, G=G, H=H, dropped=dropped))
     made[:] = branches
     reader = branches[0].reader
     pace = powers_of(power(reader.scalar(rule.dt), -1), scale.big, "dt")
@@ -252,7 +269,7 @@ def field_rule(model: Any) -> FieldRule:
     later = tuple(later_block(low, block, n, reader, row_labels) for n, block in enumerate(rule.blocks[1:], start=2))
     return FieldRule(
         name=low.name, big=scale.big, overlaps=overlaps, labels=labels, branches=tuple(branches), pace=pace[Fraction(1)],
-        scale=scale, input_blocks=input_blocks, later=later, batch=_batch(low, rule, reader),
+        scale=scale, input_blocks=input_blocks, later=later, batch=_batch(low, rule, reader), finite=finite,
     )  # fmt: skip
 
 
@@ -270,8 +287,8 @@ def overlaps_of(low: Lowered) -> Overlaps:
 def _rule(low: Lowered) -> LoweredUpdate:
     if not isinstance(low.rule, LoweredUpdate):
         raise UnsupportedNode(
-            f"{low.name}: online_limit needs an Update with dt=1/N; for a Rate use gradient_flow, or as_updates(model, "
-            "eta) to make it one"
+            f"{low.name}: online_limit needs an Update with dt=1/N; for a Rate use gradient_flow or population_flow, or "
+            "as_updates(model, eta) to make it one"
         )
     return low.rule
 
@@ -291,22 +308,24 @@ def _size(low: Lowered, name: str, scale: Scale) -> Tree:
 
 def _opening(
     low: Lowered, scale: Scale, overlaps: Overlaps, draws: Mapping[str, Draw], input_blocks: Mapping[str, str],
-    outcome: Outcome, mixture: Callable[[Callable[[Reader], Node]], Node] | None,
+    outcome: Outcome, mixture: Callable[[Callable[[Reader], Node]], Node] | None, finite: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Laws and reader under one outcome: everything of a `Branch` but its increments."""
     variances: dict[str, Node] = {}
     lengths: dict[str, Node] = {}
     noises: dict[str, Noise] = {}
     steps: dict[str, str] = {}
+    masks: dict[str, Mask] = {}
 
     def is_field(a: Node) -> bool:
         return "." in a.args[0] or a.args[0] in noises
 
-    law = field_law(overlaps, variances, noises)
+    law = field_law(overlaps, variances, lengths, noises)
     means = {x: low.inline(d.mean) for x, d in draws.items() if x in input_blocks and d.mean is not None}
     reader = Reader(
         lowered=low, big=scale.big, overlaps=overlaps, inputs=lengths, sizes=scale.sizes, means=means, outcome=outcome,
-        average=lambda e: draw_mean(e, tuple(dict.fromkeys(steps.values())), is_field, law), mixture=mixture,
+        average=lambda e: draw_mean(mask_mean(e, masks), tuple(dict.fromkeys(steps.values())), is_field, law), mixture=mixture,
+        products=refuse_products if finite else None,
     )  # fmt: skip
     for x in input_blocks:
         variances[x] = input_variance(draws[x], x, reader)
@@ -316,6 +335,9 @@ def _opening(
     for x, d in draws.items():
         if x not in input_blocks:
             noises[x] = read_noise(d, x, reader, tuple(steps.values()))
+
+    for x, d in mask_draws(low).items():
+        masks[x] = read_mask(d, x, reader, tuple(steps.values()))
 
     weights = [reader.scalar(low.inline(w)) for w in outcome.weights]
     inner = []
@@ -331,5 +353,5 @@ def _opening(
         "weight": mul(*(w for w in weights if not random(w, is_field))),
         "tilt": mul(*(w for w in weights if random(w, is_field))),
         "inner": tuple(inner), "outcome": outcome, "inputs": variances, "noises": noises, "law": law, "reader": reader,
-        "steps": steps,
+        "steps": steps, "masks": masks,
     }  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def rule_text(rule: FieldRule) -> str:
     """The whole rule."""
     shown = f"{rule.big} = {rule.scale.shown} -> oo" if rule.scale.shown != rule.big else f"{rule.big} -> oo"
+    shown = f"any {rule.scale.shown}" if rule.finite else shown
     out = [f"field rule of {rule.name} ({shown}), fields A.x = A x/sqrt({rule.big})"]
     for branch in rule.branches:
         if branch.outcome.shown:

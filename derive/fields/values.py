@@ -16,31 +16,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
-from typing import TypeAlias
 
 from derive.errors import UnsupportedNode
 from derive.fields.calculus import differentiate, powers_of
+from derive.fields.concentration import alike, concentrated
+from derive.fields.crossed import cross_name, leading, settled
 from derive.fields.labels import Outcome
 from derive.fields.overlaps import Overlaps, field_name
+from derive.fields.vectors import Part, Value, Vector
+from derive.gaussian.activations import applied
 from derive.indices.indexed import ONE, PI, ZERO, Index, Node, add, arr, arrays, const, fun, kron, mul, power, sum_over
 from derive.spec.lowered import Function, Lowered
 from derive.spec.tree import Tree, as_fraction, names
 
 _NATURAL: Mapping[str, Fraction] = {"sq": Fraction(2), "inv": Fraction(-1), "sqrt": Fraction(1, 2)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One term of an N-vector: ``Sum over bound of coefficient * vector[index]``."""
-
-    bound: tuple[Index, ...] = ()
-    coefficient: Node
-    vector: str
-    index: Index | None = None
-
-
-Vector: TypeAlias = tuple[Part, ...]
-Value: TypeAlias = Node | Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +55,8 @@ class Reader:
         Values of the random labels.
     mixture : callable(Reader -> Node) -> Node, or None
         Average over fresh draws and labels, for ``mean``, if there are several outcomes.
+    products : callable(Part, Part) -> Node, or None
+        Product of two inputs over N, in place of its limit, where nothing tends to infinity.
     """
 
     lowered: Lowered
@@ -77,6 +68,7 @@ class Reader:
     means: Mapping[str, Tree] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
     mixture: Callable[[Callable[[Reader], Node]], Node] | None = field(default=None, compare=False)
+    products: Callable[[Part, Part], Node] | None = field(default=None, compare=False)
     fresh: count[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
 
     # ------------------------------------------------------------------------------------------------ dimensions
@@ -160,8 +152,12 @@ class Reader:
     def _pair(self, p: Part, q: Part) -> Node:
         n = arr(self.big)
         if p.vector in self.inputs and q.vector in self.inputs:
+            if self.products is not None:
+                return mul(n, self.products(p, q))
             same = kron(p.index, q.index) if p.index and q.index else ONE  # columns are independent
-            return mul(n, same, self.inputs[p.vector]) if p.vector == q.vector else ZERO
+            if p.vector == q.vector:
+                return mul(n, same, self.inputs[p.vector])
+            return mul(power(n, Fraction(1, 2)), arr(cross_name(p.vector, q.vector), *(i for i in (p.index, q.index) if i)))
         if p.vector in self.inputs:
             p, q = q, p
         if q.vector in self.inputs:
@@ -170,19 +166,23 @@ class Reader:
 
     def function(self, name: str, argument: Node) -> Node:
         """A function of one number; a user's activation is replaced by its body, powers of N in the argument must cancel."""
-        parts = powers_of(argument, self.big, f"the argument of {name}")
-        if any(p for p in parts):
+        parts = settled(powers_of(argument, self.big, f"the argument of {name}"), Fraction(0), self.inputs)
+        number = self.products is not None  # then nothing tends to infinity, and N is a number
+        whole = any(parts) and (number or concentrated(parts, Fraction(0), self.inputs))  # lower orders have derivatives
+        if any(parts) and not whole:
             worst = max(parts, key=abs)
             raise UnsupportedNode(
                 f"the argument of {name} is of order {self.big}^({worst}), so {name} saturates or becomes linear as "
                 f"{self.big} grows; "
                 f"divide products such as W*x by sqrt({self.big})"
             )
-        argument = parts.get(Fraction(0), ZERO)
+        argument = argument if whole else parts.get(Fraction(0), ZERO)
         known: Function | None = self.lowered.functions.get(name)
         if known is None:
             return power(argument, _NATURAL[name]) if name in _NATURAL else fun(name, argument)
-        return self._body(known.body, known.variable, argument)
+        if not self.is_random(argument):
+            return self._body(known.body, known.variable, argument)
+        return applied(name, self._body(known.body, known.variable, arr("~")), "~", argument)
 
     def _body(self, tree: Tree, variable: str, z: Node) -> Node:
         if tree == variable:
@@ -334,8 +334,8 @@ def _diag(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
 
 def _mean(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:
     if r.mixture is not None:
-        return r.mixture(lambda one: one.node(tree[1], row, col))
-    return r.average(r.node(tree[1], row, col))
+        return r.mixture(lambda one: leading(alike(one, r).node(tree[1], row, col), r.big, r.inputs))
+    return r.average(leading(r.node(tree[1], row, col), r.big, r.inputs))
 
 
 def _delta(r: Reader, tree: Tree, row: Index | None, col: Index | None) -> Value:

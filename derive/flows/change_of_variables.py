@@ -15,7 +15,7 @@ import sympy as sp
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.reductions.ansatz import Manifold, name_of
 from derive.reductions.reduction import reduce, then
-from derive.system import Assumption, Flow, Reduction
+from derive.system import Assumption, Flow, Reduction, flow_of
 
 __all__ = ["change_variables"]
 
@@ -49,6 +49,7 @@ def change_variables(system: Flow | Reduction, new: Mapping[Any, Any], inverse: 
     """
     if isinstance(system, Reduction):
         return then(system, change_variables(system.system, new, inverse))
+    system = flow_of("change_variables", system)
     states = {b.name: b for b in system.state}
     signs: tuple[Assumption, ...] = ()
     if inverse is None:

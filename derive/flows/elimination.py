@@ -25,7 +25,7 @@ from derive.indices.indexed import replace as replace_leaves
 from derive.indices.text import to_sympy as node_to_sympy
 from derive.reductions.ansatz import name_of
 from derive.reductions.scalar import ScalarSystem, to_node, to_scalar, value
-from derive.system import Assumption, Block, ConservedQuantity, Flow, Reduction, Step
+from derive.system import Assumption, Block, ConservedQuantity, Flow, Reduction, Step, flow_of
 
 __all__ = ["eliminate", "scalar_expression"]
 
@@ -72,7 +72,7 @@ def eliminate(system: Flow | Reduction, invariant: Any, state: Any, *, name: str
     if isinstance(system, Reduction):
         moved = carried(system, invariant)
         return after(system, eliminate(system.system, moved, state, name=name, root=root))
-    x = name_of(state)
+    system, x = flow_of("eliminate", system), name_of(state)
     _check_names(system, x, name, root)
     if any(b.shape for b in system.state) and system.level == "matrix":
         return eliminate_words(system, invariant, x, name=name, root=root)

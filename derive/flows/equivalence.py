@@ -22,7 +22,7 @@ from derive.matrices.poly import Poly, atom, monomial, param, power
 from derive.matrices.words import Atom, Key
 from derive.reductions.ansatz import name_of
 from derive.reductions.scalar import to_scalar
-from derive.system import Flow
+from derive.system import Flow, flow_of
 
 __all__ = ["Equivalence", "equivalent"]
 
@@ -69,6 +69,7 @@ def equivalent(first: Flow, second: Flow, rename: Mapping[Any, Any] | None = Non
     >>> equivalent(fast, slow).factor
     3*q
     """
+    first, second = flow_of("equivalent", first), flow_of("equivalent", second)
     table = _table(first, second, {name_of(k): name_of(v) for k, v in (rename or {}).items()})
     matrices = [any(b.shape for b in f.state) and f.level == "matrix" for f in (first, second)]
     if matrices[0] != matrices[1]:

@@ -26,7 +26,7 @@ from derive.matrices.poly import Poly, atom, param
 from derive.matrices.relations import related
 from derive.matrices.two_sided import domain
 from derive.matrices.words import Atom
-from derive.spec.lowered import Lowered, LoweredOptimum, LoweredRate, LoweredUpdate
+from derive.spec.lowered import Lowered, LoweredOptimum, LoweredRate, LoweredUpdate, lowered_of
 from derive.spec.tree import Tree, names, walk
 from derive.system import Flow, Function, Step
 
@@ -61,7 +61,7 @@ def gradient_flow(model: Any) -> Flow:
     >>> print(flow.rhs["W1"])
     W2'*Syx/tau - W2'*W2*W1*Sx/tau
     """
-    lowered: Lowered = model.lowered
+    lowered = lowered_of("gradient_flow", model)
     _check_rule(lowered)
     opened = lowered.opened()
     if opened is lowered:
@@ -91,6 +91,11 @@ def _check_rule(lowered: Lowered) -> None:
         raise UnsupportedNode(
             f"gradient_flow({lowered.name}): {noisy} has noise; a Flow is deterministic, drop noise from the Rate"
         )
+
+
+def model_reader(lowered: Lowered, model: Any, steps: tuple[Step, ...] = ()) -> _Derivation:
+    """The reader of one model: trees as words, gradients taken and checked; other verbs of this level begin with it."""
+    return _Derivation(lowered, model, steps)
 
 
 class _Derivation:

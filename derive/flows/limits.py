@@ -20,7 +20,7 @@ from derive.indices.indexed import Node, add, arr, const, fun, mul, power
 from derive.reductions.ansatz import Balanced
 from derive.reductions.reduction import reduce
 from derive.reductions.scalar import ScalarSystem, to_node, to_scalar
-from derive.system import Assumption, Block, Flow, Reduction, Step
+from derive.system import Assumption, Block, Flow, Reduction, Step, flow_of
 
 __all__ = ["at_depth", "slope_of_product"]
 
@@ -47,7 +47,7 @@ def at_depth(system: Flow | Reduction, depth: Any) -> Flow:
     >>> at_depth(modes, 5).rhs["u"], at_depth(modes, sp.oo).rhs["u"]
     (5*tau^(-1)*u[i]^(8/5)*(s[i] - u[i]), tau^(-1)*u[i]^2*(s[i] - u[i]))
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = flow_of("at_depth", system)
     scalar = to_scalar(flow)
     start = reduce(flow, Balanced()).system if len(scalar.states) > 1 else flow
     (block,) = start.state

@@ -25,7 +25,7 @@ from derive.reductions.ansatz import Manifold
 from derive.reductions.manifold import on_manifold
 from derive.reductions.reduction import read_manifold
 from derive.reductions.tangent import draw_point
-from derive.system import Block, Flow, Reduction, Step
+from derive.system import Block, Flow, Reduction, Step, flow_of
 
 __all__ = ["along", "coefficients"]
 
@@ -69,7 +69,7 @@ def along(system: Flow | Reduction, curve: Manifold | None = None, *, observable
     >>> [b.name for b in path.state], len(coefficients(path, "loss")) - 1
     (['alpha'], 6)
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = flow_of("along", system)
     if flow.level != "matrix":
         raise UnsupportedNode(f"along: {flow.name} is no flow of matrices; use the flow of gradient_flow")
     observed = {n: p for n, p in flow.observables.items() if isinstance(p, Poly)}

@@ -3,7 +3,8 @@ r"""Primitives of Gaussian averages: powers of fields, softened signs, softened 
     sgn_s(x) = E_xi sgn(x + sqrt(s) xi),   delta_s(x) = sgn_s'(x) / 2 = exp(-x^2 / (2 s)) / sqrt(2 pi s),   s >= 0, xi ~ N(0,
     1),
 
-with an independent xi for each factor. Everything that has a closed form is a sum of products of these:
+with an independent xi for each factor; sgn_0(0) = 0, so that the step of a field that is zero for certain counts one half.
+Everything that has a closed form is a sum of products of these:
 
     erf(x/sqrt 2) = sgn_1,  step = (1 + sgn_0)/2,  relu = (x + x sgn_0)/2,  |x| = x sgn_0,  exp(-c x^2) = sqrt(2 pi s)
     delta_s, s = 1/(2c).
@@ -37,6 +38,10 @@ PATTERNS: dict[str, Pattern] = {
     "abs": ((_ONE, (_X, _HARD)),),
     "sq": ((_ONE, (_X, _X)),),
 }
+
+
+#: Functions averaged by shifting the mean into the complex plane.
+WAVES = ("sin", "cos")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,3 +130,16 @@ def gaussian_bump(slot: Node, c: Fraction) -> tuple[Node, tuple[Factor, ...]]:
 
     s = 1 / (2 * c)
     return sqrt(mul(const(2 * s), PI)), (factor("delta", slot, s),)
+
+
+def wave(name: str) -> tuple[Node, str]:
+    """Derivatives of sines and cosines as plus or minus one of the two; other names as they are.
+
+    >>> wave("cos''")
+    (-1, 'cos')
+    """
+    base = name.rstrip("'")
+    if base not in WAVES:
+        return ONE, name
+    turns = (len(name) - len(base) + (base == "cos")) % 4
+    return const(-1 if turns > 1 else 1), WAVES[turns % 2]

@@ -11,7 +11,7 @@ For a product of factors under a Gaussian law with covariance C and mean m, in t
 
 Rule 1 precedes rule 2, so that no delta is ever differentiated. Each step removes a power or a delta, so the rewriting ends.
 A plain law covers at most one exact condition and two signs; a product that needs more raises `NeedsGuard` and is averaged in
-a guarded law of its own fields (`derive.gaussian.local`), which allows coinciding fields. Correlations of two hard signs can
+a framed law of its own fields (`derive.gaussian.local`), which allows coinciding fields. Correlations of two hard signs can
 leave [-1, 1] by rounding: evaluations of ``asin`` clip their argument. Imported by the Gaussian averages.
 """
 
@@ -30,7 +30,7 @@ MOST = 6  # signs in one average
 
 
 class NeedsGuard(UnsupportedNode):
-    """A product of hard functions whose average is a function of numbers, not a formula: it is taken in a guarded law."""
+    """A product of hard functions whose average is a function of numbers, not a formula: it is taken in a framed law."""
 
 
 def expectation(law: Measure, factors: tuple[Factor, ...]) -> Node:
@@ -92,14 +92,16 @@ def _delta(law: Measure, f: Factor, rest: tuple[Factor, ...], *, weighted: bool 
             "of a step in its noise term; use a smooth activation, or noise='none'"
         )
     v, m = add(law.cov(f.slot, f.slot), const(f.softness)), law.mean(f.slot)
-    guard = law.guarded and not f.softness and not bare
-    if guard and v == ZERO:
-        return ZERO  # the field is fixed already, its covariances vanish
+    if f.slot in law.fixed and not f.softness:
+        return ZERO  # the covariances that multiply it vanish
     child = law.condition(f.slot, f.softness)
-    inverse = fun("inv0", v, law.variance(f.slot)) if guard else power(v, -1)
-    bump = ONE if m == ZERO else fun("exp", mul(const(-_HALF), power(m, 2), inverse))
-    weight = fun("isqrt0", v, law.variance(f.slot)) if guard else power(v, -_HALF)
-    return mul(power(const(2), -_HALF), power(PI, -_HALF), weight, bump, expectation(child, rest))
+    if law.guarded and not f.softness and not bare:  # the field may be a constant zero
+        root = fun("rsqrt", v)
+        bump = ONE if m == ZERO else fun("normal_weight", m, root)
+    else:
+        root = power(v, -_HALF)
+        bump = ONE if m == ZERO else fun("exp", mul(const(-_HALF), power(m, 2), power(v, -1)))
+    return mul(power(const(2), -_HALF), power(PI, -_HALF), root, bump, expectation(child, rest))
 
 
 def _stein(law: Measure, f: Factor, rest: tuple[Factor, ...]) -> Node:
@@ -147,23 +149,20 @@ def _signs(law: Measure, factors: tuple[Factor, ...]) -> Node:
 
 
 def _guarded_signs(law: Measure, factors: tuple[Factor, ...], means: list[Node], v: list[Node]) -> Node:
-    """Leaves that are functions of `derive.gaussian.signs`, evaluated in the kernel."""
+    """Leaves that are functions of `derive.gaussian.signs` and `derive.gaussian.frames`, evaluated in the kernel."""
     n, slots = len(factors), [f.slot for f in factors]
     if n > MOST:
         raise UnsupportedNode(f"{_shown(factors)}: the average of {n} signs; at most {MOST} are treated, lower the degree")
     pairs = list(combinations(range(n), 2))
     cross = [law.cov(slots[i], slots[j]) for i, j in pairs]
-    roots = [add(law.variance(f.slot), const(f.softness)) for f in factors]
-    centred = all(m == ZERO for m in means)
-    if n == 1:
-        return fun("erf0", means[0], v[0], roots[0])
     if not law.hard:
+        centred = all(m == ZERO for m in means)
         return fun("sign4", *v, *cross) if centred and n == 4 else fun(f"signs{n}", *means, *v, *cross)
-    noise = [*(law.noise(s, s) for s in slots), *(law.noise(slots[i], slots[j]) for i, j in pairs)]
-    if n == 2 and centred:
-        leaf = fun("angle0", cross[0], *v, *roots, noise[2], noise[0], noise[1])
-        return mul(const(2), power(PI, -1), leaf)
-    return fun(f"limit{n}", *means, *v, *cross, *roots, *noise)
+    assert law.frame is not None
+    places, noises = [const(law.rows.index(s)) for s in slots], [const(f.softness) for f in factors]
+    if n == 2 and all(m == ZERO for m in means):
+        return mul(const(2), power(PI, -1), fun("frame_angle", law.frame, *places, *noises))
+    return fun(f"framed{n}", law.frame, *places, *noises)
 
 
 def _shown(factors: tuple[Factor, ...]) -> str:

@@ -4,7 +4,7 @@ A *local average* is a node ``E[f_1|f_2|...](m_1, .., C_11, .., C_12, ..)``: slo
 and powers, written with commas (``E[step|step|relu|relu]``); the arguments are the means (for ``Em[...]`` only), the variances
 and the covariances in the order 12, 13, .., 23, ... The name says everything; a local average needs no definition beside it:
 
-- hard functions: `hard_body` expands them in signs, powers and deltas and averages in a guarded law of formal slots. The result
+- hard functions: `hard_body` expands them in signs, powers and deltas and averages in a framed law of formal slots. The result
   is a formula in the local covariances, exact up to the integrals for four and more signs; it holds for coinciding fields;
 - smooth functions: nodes at equal distances (`RULES`) in each independent direction of at most four fields. For functions with
   poles near the real axis (tanh) this converges faster than Gauss-Hermite nodes, by a factor of ten to thirty at these sizes.
@@ -22,15 +22,19 @@ from itertools import combinations
 
 from derive.errors import UnsupportedNode
 from derive.gaussian.factors import Factor, factor, opened, pattern_of
+from derive.gaussian.kinks import FIELDS, MOST, kinked
 from derive.gaussian.ladder import expectation
-from derive.gaussian.measure import Measure
-from derive.indices.indexed import ONE, ZERO, Node, add, arr, fun, mul
+from derive.gaussian.measure import Measure, framed_measure
+from derive.gaussian.opaque import body, functions_in, is_opaque, label
+from derive.indices.indexed import ONE, ZERO, Node, add, arr, const, fun, mul
 
 #: Nodes per field and their distance, by the number of fields.
-RULES = {1: (64, 0.2), 2: (40, 0.3), 3: (24, 0.45), 4: (14, 0.6)}
+RULES = {1: (80, 0.2), 2: (40, 0.3), 3: (24, 0.45), 4: (16, 0.65)}
 
 
 _SAME = {"relu'": "step", "abs'": "sgn"}
+_HARD = ("step", "sgn", "relu", "abs")
+_PARITY = {"x": -1, "tanh": -1, "erf2": -1, "sin": -1, "sgn": -1, "asin": -1, "cos": 1, "abs": 1, "sq": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,31 +85,75 @@ def local_average(law: Measure, factors: Sequence[Factor]) -> Node:
     Raises
     ------
     UnsupportedNode
-        If a quadrature would run over more than four fields, or over functions with jumps in their slope.
+        If a quadrature would run over more than four fields, or over too many with a jump or a kink.
     """
     groups: dict[Node, list[str]] = {}
     for f in factors:
         groups.setdefault(f.slot, []).append("x" if f.kind == "x" else _SAME.get(f.function, f.function))
-    ordered = sorted(groups.items(), key=lambda g: (sorted(g[1]), g[0].order))
+    smooth = any(f != "x" and pattern_of(f) is None for names in groups.values() for f in names)
+    ordered = sorted(groups.items(), key=lambda g: (smooth and not kinked(g[1]), sorted(g[1]), g[0].order))
     slots = [s for s, _ in ordered]
     means = [law.mean(s) for s in slots]
     made = Local(slots=tuple(tuple(sorted(names)) for _, names in ordered), means=any(m != ZERO for m in means))
     if made.smooth:
         _checked(made, factors)
     cross = [law.cov(slots[i], slots[j]) for i, j in made.pairs]
-    return fun(made.name, *(means if made.means else ()), *(law.cov(s, s) for s in slots), *cross)
+    second = (*(law.cov(s, s) for s in slots), *cross)
+    turned = _turned(made, means) if made.smooth and made.means else None
+    return (
+        mul(const(turned[0]), fun(made.name, *turned[1], *second))
+        if turned
+        else fun(made.name, *means[: len(means) * made.means], *second)
+    )
+
+
+def _turned(made: Local, means: list[Node]) -> tuple[int, list[Node]] | None:
+    """The sign and the means of an average after all fields have changed sign; None if its own form is the one to keep."""
+    parities = [_parity(f) for s in made.slots for f in s]
+    turned = [_negative(m) for m in means]
+    if 0 in parities or [(_falls(m), m.order) for m in means] <= [(_falls(m), m.order) for m in turned]:
+        return None
+    return math.prod(parities), turned
+
+
+def _parity(function: str) -> int:
+    """1 for an even function, -1 for an odd one, 0 for others."""
+    base = function.rstrip("'")
+    return _PARITY.get(base, 0) * (-1) ** (len(function) - len(base))
+
+
+def _negative(m: Node) -> Node:
+    return add(*(mul(const(-1), a) for a in (m.args if m.op == "add" else (m,))))
+
+
+def _falls(m: Node) -> bool:
+    """Whether the first coefficient is negative."""
+    first = m.args[0] if m.op == "add" else m
+    number = first.args[0] if first.op == "mul" else first
+    return bool(number.op == "const" and number.args[0] < 0)
 
 
 def _checked(made: Local, factors: Sequence[Factor]) -> None:
     shown = " ".join(repr(f) for f in factors)
     if len(made.slots) > max(RULES):
         raise UnsupportedNode(f"{shown}: a quadrature over {len(made.slots)} fields is too large; use fn.erf2 or a polynomial")
+    hard = sum(kinked(names) for names in made.slots)
+    if hard and (hard > MOST or len(made.slots) > FIELDS):
+        raise UnsupportedNode(
+            f"{shown}: {hard} fields with a jump or a kink among {len(made.slots)} beside smooth functions; at most {MOST} "
+            f"among {FIELDS} are treated, use fn.erf2 for the smooth ones"
+        )
     for name in (f for s in made.slots for f in s if f != "x"):
         pattern = pattern_of(name)
-        if pattern and any(kind in ("sgn", "delta") and not s for _, primitives in pattern for kind, s in primitives):
+        if is_opaque(name) and any(f.rstrip("'") in _HARD for f in functions_in(body(name))):
             raise UnsupportedNode(
-                f"{shown}: {name} jumps or has a kink, so its product with a smooth function has no accurate quadrature; use "
-                "fn.erf2 for one of them"
+                f"{label(name)} has a jump or a kink and is no piecewise polynomial, so it has no accurate quadrature; "
+                "smooth it, or write it with fn.relu, fn.step, powers and exponentials"
+            )
+        if pattern and any(kind == "delta" and not s for _, primitives in pattern for kind, s in primitives):
+            raise UnsupportedNode(
+                f"{shown}: {name} holds a delta function under another exact condition or at the field of a smooth function, "
+                "which has no accurate quadrature; use fn.erf2 for one of them"
             )
 
 
@@ -122,7 +170,7 @@ def hard_body(made: Local) -> Node:
         i, j = sorted((place[a.args[0]], place[b.args[0]]))
         return arr(f"v{i}" if i == j else f"c{i}{j}")
 
-    law = Measure(covariance=cov, average=lambda a: arr(f"m{place[a.args[0]]}") if made.means else ZERO, guarded=True)
+    law = framed_measure(tuple(arr(u) for u in place), cov, lambda a: arr(f"m{place[a.args[0]]}") if made.means else ZERO)
     product = [
         factor("x", arr(u)) if name == "x" else factor("fun", arr(u), function=name)
         for u, names in zip(place, made.slots, strict=True)
@@ -149,17 +197,7 @@ def open_all(factors: Sequence[Factor]) -> list[tuple[Node, tuple[Factor, ...]]]
 
 
 #: Leaves that are integrals in one or two dimensions.
-_INTEGRALS = {
-    "sign4": 1,
-    "signs2": 1,
-    "signs3": 1,
-    "limit2": 1,
-    "limit3": 1,
-    "limit4": 2,
-    "signs4": 2,
-    "signs5": 2,
-    "signs6": 2,
-}
+_INTEGRALS = {"sign4": 1, "signs1": 0, "signs2": 1, "signs3": 1, "framed1": 0, "framed2": 1, "framed3": 1}
 RUNGS = ("exact", "1-D integral", "2-D integral", "quadrature")
 #: Stated absolute errors of the first three rungs, for fields of unit variance (`benchmarks/averages.py` measures them).
 ERRORS = (0.0, 1e-10, 1e-9)
@@ -167,15 +205,24 @@ ERRORS = (0.0, 1e-10, 1e-9)
 
 def rung(node: Node) -> int:
     """The lowest rung that a node needs: its place in `RUNGS`."""
-    worst = 0
-    if node.op == "fun":
-        made = read(node.args[0])
-        if made is not None:
-            worst = 3 if made.smooth else rung(hard_body(made))
-        else:
+    return _rung(node, {})
+
+
+def _rung(node: Node, known: dict[Node, int]) -> int:
+    if node not in known:
+        worst = max([0, *(_rung(a, known) for a in node.args if isinstance(a, Node))])
+        if node.op == "fun":
             name = node.args[0]
-            worst = _INTEGRALS.get(name, 2 if name.startswith(("limit", "signs")) else 0)
-    return max([worst, *(rung(a) for a in node.args if isinstance(a, Node))])
+            made = read(name)
+            own = _INTEGRALS.get(name, 2 if name.startswith(("framed", "signs")) else 0) if made is None else _local_rung(made)
+            worst = max(worst, own)
+        known[node] = worst
+    return known[node]
+
+
+@cache
+def _local_rung(made: Local) -> int:
+    return 3 if made.smooth else rung(hard_body(made))
 
 
 def rung_text(node: Node) -> str:

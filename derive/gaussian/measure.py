@@ -9,14 +9,9 @@ slots and the mean of one. Conditioning on ``t + sqrt(s) xi = 0`` gives a child 
 For s = 0 the slot t itself becomes a constant, exactly, and a variance that is zero but for rounding (fields may coincide) is
 zero: ``residual(V, C_aa)``.
 
-A *guarded* law allows several exact conditions on fields that may coincide. Its values are limits of C + epsilon N, where
-N = diag(C) (a small independent noise on every field) and epsilon -> 0: an inverse of a vanishing residual variance is zero,
-and where signs of vanishing variance are left they are averaged over the first order of their covariance in epsilon, which is
-carried along:
-
-    N'_ab = N_ab - (N_at C_bt + C_at N_bt) / V + C_at C_bt N_tt / V^2.
-
-Single terms of a Stein expansion depend on the direction of the limit; their sum does not, if all use the same direction.
+A *framed* law (`framed_measure`) allows several exact conditions on fields that may coincide: below a condition, covariances
+and means are read off a frame of vectors (`derive.gaussian.frames`), an array that each condition projects. Single terms of a
+Stein expansion depend on the directions of the vectors that are left; their sum does not, since all use the same frame.
 Imported by the Gaussian averages and by `online_limit`.
 """
 
@@ -46,20 +41,20 @@ class Measure:
         The mean of a slot.
     hard : bool
         Some slot was conditioned exactly (softness 0) on the way here.
-    guarded : bool
-        Several exact conditions are allowed; inverses are guarded and limits taken.
-    root : Measure or None
-        The law before all conditions; None if this is it.
-    drift : callable(slot, slot) -> Node, or None
-        N of a guarded law; None at the root, where it is diag(C).
+    frame : Node or None
+        The array of vectors of a framed law.
+    rows : tuple of slots
+        Its rows, in order.
+    fixed : tuple of slots
+        Those that an exact condition made zero, in a framed law.
     """
 
     covariance: Callable[[Slot, Slot], Node]
     average: Callable[[Slot], Node]
     hard: bool = False
-    guarded: bool = False
-    root: Measure | None = None
-    drift: Callable[[Slot, Slot], Node] | None = None
+    frame: Node | None = None
+    rows: tuple[Slot, ...] = ()
+    fixed: tuple[Slot, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def cov(self, a: Slot, b: Slot) -> Node:
@@ -78,19 +73,10 @@ class Measure:
         found: Node = self.memo[a]
         return found
 
-    def variance(self, a: Slot) -> Node:
-        """Variance of a slot before all conditions."""
-        return (self.root or self).cov(a, a)
-
-    def noise(self, a: Slot, b: Slot) -> Node:
-        """First order of the covariance in a small independent noise on every field."""
-        if self.drift is None:
-            return self.cov(a, a) if a == b else ZERO
-        key = ("noise", *((b, a) if b.order < a.order else (a, b)))
-        if key not in self.memo:
-            self.memo[key] = self.drift(*key[1:])
-        found: Node = self.memo[key]
-        return found
+    @property
+    def guarded(self) -> bool:
+        """Whether several exact conditions are allowed."""
+        return self.frame is not None
 
     def condition(self, t: Slot, softness: Fraction) -> Measure:
         """The law given ``t + sqrt(softness) xi = 0`` with xi standard normal and independent.
@@ -109,14 +95,16 @@ class Measure:
             raise UnsupportedNode(
                 f"delta({text(t)}): the field is constant, so its delta function has no value; soften the step function"
             )
-        guard = self.guarded and not softness
-        inverse = fun("inv0", v, self.variance(t)) if guard else power(v, -1)
+        child = self._projected(t, softness) if self.frame is not None else self._conditioned(t, softness, power(v, -1))
+        self.memo[key] = child
+        return child
 
+    def _conditioned(self, t: Slot, softness: Fraction, inverse: Node) -> Measure:
         def covariance(a: Slot, b: Slot) -> Node:
             if not softness and t in (a, b):
                 return ZERO
             rest = add(self.cov(a, b), mul(const(-1), self.cov(a, t), self.cov(b, t), inverse))
-            if not softness and not guard and a == b and self.cov(a, t) != ZERO:
+            if not softness and a == b and self.cov(a, t) != ZERO:
                 return fun("residual", rest, self.cov(a, a))
             return rest
 
@@ -125,30 +113,54 @@ class Measure:
                 return ZERO
             return add(self.mean(a), mul(const(-1), self.cov(a, t), self.mean(t), inverse))
 
-        def drift(a: Slot, b: Slot) -> Node:
-            if not softness and t in (a, b):
-                return ZERO
-            mixed = add(mul(self.noise(a, t), self.cov(b, t)), mul(self.noise(b, t), self.cov(a, t)))
-            square = mul(self.cov(a, t), self.cov(b, t), self.noise(t, t), power(inverse, 2))
-            return add(self.noise(a, b), mul(const(-1), mixed, inverse), square)
+        return Measure(covariance=covariance, average=average, hard=self.hard or not softness)
 
-        child = Measure(
-            covariance=covariance, average=average, hard=self.hard or not softness, guarded=self.guarded,
-            root=self.root or self, drift=drift,
-        )  # fmt: skip
-        self.memo[key] = child
-        return child
+    def _projected(self, t: Slot, softness: Fraction) -> Measure:
+        assert self.frame is not None
+        rows, fixed = self.rows, self.fixed if softness else (*self.fixed, t)
+        frame = fun("frame_given", self.frame, const(rows.index(t)), const(softness))
+        centred = all(self.mean(a) == ZERO for a in rows if a not in fixed)
+
+        def covariance(a: Slot, b: Slot) -> Node:
+            if a in fixed or b in fixed:
+                return ZERO
+            i, j = sorted((rows.index(a), rows.index(b)))
+            return fun("frame_cov", frame, const(i), const(j))
+
+        def average(a: Slot) -> Node:
+            return ZERO if centred or a in fixed else fun("frame_mean", frame, const(rows.index(a)))
+
+        return Measure(
+            covariance=covariance, average=average, hard=self.hard or not softness, frame=frame, rows=rows, fixed=fixed
+        )
 
     def shift(self, t: Slot) -> Measure:
         """The law tilted by ``exp(t)``: means grow by the covariance with t."""
         key = ("shift", t)
         if key not in self.memo:
             self.memo[key] = Measure(
-                covariance=self.cov, average=lambda a: add(self.mean(a), self.cov(a, t)), hard=self.hard, guarded=self.guarded,
-                root=self.root, drift=self.drift,
+                covariance=self.cov, average=lambda a: add(self.mean(a), self.cov(a, t)), hard=self.hard,
             )  # fmt: skip
         shifted: Measure = self.memo[key]
         return shifted
+
+
+def framed_measure(
+    rows: tuple[Slot, ...], covariance: Callable[[Slot, Slot], Node], average: Callable[[Slot], Node]
+) -> Measure:
+    """A law of a few basic slots that may coincide, with a frame of their vectors.
+
+    >>> from derive.indices.indexed import arr
+    >>> a, b = arr("a"), arr("b")
+    >>> law = framed_measure((a, b), lambda p, q: arr("v") if p == q else arr("c"), lambda p: ZERO)
+    >>> law.condition(a, Fraction(0)).cov(b, b)
+    frame_cov(frame_given(frame2(0, 0, v, v, c), 0, 0), 1, 1)
+    """
+    n = range(len(rows))
+    cross = [covariance(rows[i], rows[j]) for i in n for j in n if i < j]
+    means = [average(a) for a in rows]
+    frame = fun(f"frame{len(rows)}", *means, *(covariance(a, a) for a in rows), *cross)
+    return Measure(covariance=covariance, average=average, frame=frame, rows=rows)
 
 
 def linear_measure(fields: Fields, covariance: Callable[[Node, Node], Node], average: Callable[[Node], Node]) -> Measure:
@@ -169,8 +181,10 @@ def linear_measure(fields: Fields, covariance: Callable[[Node, Node], Node], ave
         out = []
         for term in expand(form, fields, tag=tag):
             if len(term.factors) > 1 or any(f.kind != "x" for f in term.factors):
+                counted = "; a sum over any number of units is not split: write a few units as vectors of their own"
                 raise UnsupportedNode(
                     f"{text(form)} is not linear in the Gaussian fields, so it is not Gaussian; expand or split it"
+                    + (counted if term.bound else "")
                 )
             out.append((term.bound, term.coefficient, term.factors[0].slot if term.factors else None))
         return out

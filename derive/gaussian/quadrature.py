@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from derive.errors import BudgetExceeded, UnsupportedNode
 from derive.fields.binomial import binomial, binomial_tail, power
-from derive.gaussian.signs import angle, angle0, erf0, inv0, isqrt0, residual, sign4
+from derive.gaussian.frames import frame_angle, frame_cov, frame_given, frame_mean, normal_weight, rsqrt
+from derive.gaussian.opaque import VARIABLE
+from derive.gaussian.orthants import sign4
+from derive.gaussian.signs import angle, inv0, residual
+from derive.indices.indexed import evaluate
 
 Array = NDArray[np.float64]
 POINTS = 1_500_000
@@ -94,12 +98,24 @@ def _bump(z: Any) -> Any:
 
 
 class _Named(dict[str, Any]):
-    """Functions by name; local averages and signs of any number of fields are made when they are asked for."""
+    """Functions by name; local averages and signs of any number of fields are made when they are asked for, quadratures with
+    nodes ``finer`` times as dense as in a kernel."""
+
+    finer = 1.0
 
     def __missing__(self, name: str) -> Any:
+        from derive.gaussian.derivatives import derivative_value
         from derive.gaussian.evaluation import function
+        from derive.gaussian.factors import wave
+        from derive.gaussian.opaque import body, is_opaque
 
-        found = function(name)
+        if is_opaque(name):
+            made = body(name)
+            return lambda z: evaluate(made, {VARIABLE: np.asarray(z, float)}, {}, self)
+        sign, other = wave(name)
+        if other != name:
+            return lambda z: sign.args[0].numerator * self[other](z)
+        found = function(name, self.finer) or derivative_value(name)
         if found is None:
             raise KeyError(name)
         return found
@@ -113,6 +129,16 @@ NUMPY: Mapping[str, Any] = _Named({
     "erf2''": lambda z: -z * _bump(z), "tanh'": _sech2, "tanh''": lambda z: -2 * np.tanh(z) * _sech2(z),
     "relu'": lambda z: np.heaviside(z, 0.0), "abs'": np.sign, "sq'": lambda z: 2.0 * z, "sq''": lambda z: 2.0 + 0.0 * z,
     "sin'": np.cos, "cos'": lambda z: -np.sin(z), "exp'": np.exp, "log'": lambda z: 1.0 / z,
-    "inv0": inv0, "residual": residual, "isqrt0": isqrt0, "angle": angle, "angle0": angle0, "erf0": erf0, "sign4": sign4,
+    "inv0": inv0, "residual": residual, "angle": angle, "sign4": sign4, "frame_given": frame_given,
+    "frame_cov": frame_cov, "frame_mean": frame_mean,
+    "rsqrt": rsqrt, "normal_weight": normal_weight, "frame_angle": frame_angle,
     "is_zero": lambda z: 1.0 * np.equal(z, 0.0), "power": power, "binomial": binomial, "binomial_tail": binomial_tail,
 })  # fmt: skip
+
+
+class _Finer(_Named):
+    finer = 1.2
+
+
+#: The same with denser quadratures: what the difference to `NUMPY` says is the error of a kernel.
+FINER: Mapping[str, Any] = _Finer(NUMPY)

@@ -15,7 +15,7 @@ from itertools import count, permutations
 from typing import TypeAlias
 
 from derive.errors import BudgetExceeded, UnsupportedNode
-from derive.gaussian.factors import Factor, factor, gaussian_bump
+from derive.gaussian.factors import Factor, factor, gaussian_bump, wave
 from derive.indices.indexed import ONE, ZERO, Index, Node, add, const, mul, substitute, sum_over, text
 
 #: Says whether an ``arr`` node is a Gaussian field.
@@ -98,7 +98,8 @@ def _function(node: Node, fields: Fields) -> list[Term]:
     if len(args) != 1:
         raise UnsupportedNode(f"{text(node)}: a function of several fields has no closed average; use functions of one field")
     made = _exponential(args[0], fields) if name == "exp" else None
-    c, factors = made or (ONE, (factor("fun", args[0], function=name),))
+    sign, name = wave(name)
+    c, factors = made or (sign, (factor("fun", args[0], function=name),))
     return [Term(bound=(), coefficient=c, factors=tuple(sorted(factors)))]
 
 

@@ -5,8 +5,10 @@ A function of finitely many signs s_1 .. s_m is a polynomial that is linear in e
     f(s_1, .., s_m) = sum over subsets A of c_A prod_{i in A} s_i,      c_A = 2^{-m} sum over s of f(s) prod_{i in A} s_i,
 
 and sgn(a b) = sgn(a) sgn(b). So ``step(y * ystar)``, ``abs(y - ystar)/2`` or ``tanh(b + y)`` with y = sgn(lam) become sums of
-products of signs of single fields, which the Gaussian averages treat exactly. A function that takes two values only is an
-*event*: ``value = low + (high - low) 1[event]``. Imported by the averages over episodes.
+products of signs of single fields, which the Gaussian averages treat exactly. A function of fields *and* signs is split by the
+same expansion, with coefficients f(lam; s) that still hold the fields, where the argument is linear in them once the signs are
+known: ``relu(1 - sgn(nu) lam)``, ``step(kappa - |lam|)``, ``tanh(relu(lam))`` (|z| = z sgn z, relu z = z step z). A function
+that takes two values only is an *event*: ``value = low + (high - low) 1[event]``. Imported by the averages over episodes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from math import prod
 from typing import Any
 
 from derive.errors import BudgetExceeded
@@ -23,6 +26,7 @@ from derive.indices.indexed import ONE, Index, Node, add, const, fun, mul, power
 
 SIGNS = ("sgn", "step")
 MOST = 8
+LONG = 64  # terms of a product of polynomials in signs, beyond which it is written as one
 
 
 def open_signs(node: Node, fields: Fields) -> Node:
@@ -44,11 +48,34 @@ def open_signs(node: Node, fields: Fields) -> Node:
     if node.op == "add":
         return add(*args)
     if node.op == "mul":
-        return mul(*args)
+        return _gathered(args, fields)
     if node.op == "pow":
         whole = power(args[0], args[1])
-        return whole if args[1].denominator == 1 and args[1] > 0 else _polynomial(whole, fields)
+        return _gathered([whole], fields) if args[1].denominator == 1 and args[1] > 0 else _polynomial(whole, fields)
     return _function(fun(*args), fields)
+
+
+def _gathered(factors: list[Any], fields: Fields) -> Node:
+    """A product; factors made of signs alone as one polynomial, linear in each sign, if multiplying them out would be long."""
+    made = mul(*factors)
+    if _length(made) <= LONG:
+        return made
+    pure = [f for f in factors if atoms(f, fields)]
+    signs = atoms(mul(*pure), fields) or ()
+    if not signs or len(signs) > MOST:
+        return made
+    return mul(*(f for f in factors if f not in pure), walsh(mul(*pure), signs))
+
+
+def _length(node: Node) -> int:
+    """Number of terms after multiplying out."""
+    if node.op == "add":
+        return sum(_length(a) for a in node.args)
+    if node.op == "mul":
+        return prod(_length(a) for a in node.args)
+    if node.op == "pow":
+        return int(_length(node.args[0]) ** max(int(node.args[1]), 1))
+    return 1
 
 
 def _function(node: Node, fields: Fields) -> Node:
@@ -57,7 +84,47 @@ def _function(node: Node, fields: Fields) -> Node:
         split = _of_product(args[0], fields)
         if split is not None:
             return split if name == "sgn" else add(const(Fraction(1, 2)), mul(const(Fraction(1, 2)), split))
-    return _polynomial(node, fields)
+    made = _polynomial(node, fields)
+    return _pieces(node, fields) if made == node and len(args) == 1 else made
+
+
+def _pieces(node: Node, fields: Fields) -> Node:
+    """A function whose argument holds signs and fields, as a sum over the values of the signs."""
+    argument = _unfolded(node.args[1], fields)
+    signs = tuple(sorted(dict.fromkeys(_kinks(argument, fields)), key=lambda n: n.order))
+    return walsh(fun(node.args[0], argument), signs) if signs else node
+
+
+def _unfolded(node: Node, fields: Fields) -> Node:
+    """``abs``, ``relu`` and ``step`` of linear forms by signs of forms with a positive leading coefficient; not inside sums."""
+    if node.op in ("arr", "sum") or not random(node, fields):
+        return node
+    args: list[Any] = [_unfolded(a, fields) if isinstance(a, Node) else a for a in node.args]
+    name = args[0] if node.op == "fun" and len(args) == 2 else ""
+    if name not in ("sgn", "step", "abs", "relu") or _has_sign_sum(args[1], fields):
+        return rebuild(node, args)
+    z = args[1]
+    q = _leading(z)
+    s = mul(const(1 if q > 0 else -1), fun("sgn", mul(const(1 / q), z)))
+    half = mul(const(Fraction(1, 2)), add(ONE, s))
+    return {"sgn": s, "step": half, "abs": mul(z, s), "relu": mul(z, half)}[name]
+
+
+def _leading(z: Node) -> Fraction:
+    first = z.args[0]
+    if z.op == "add":
+        return _leading(first)
+    return Fraction(first.args[0]) if z.op == "mul" and first.op == "const" else Fraction(1)
+
+
+def _kinks(node: Node, fields: Fields) -> Iterator[Node]:
+    """Signs of linear forms that stand in sums, products and powers of a node."""
+    if node.op == "fun" and node.args[0] == "sgn" and random(node, fields):
+        yield node
+    elif node.op in ("add", "mul", "pow"):
+        for a in node.args:
+            if isinstance(a, Node):
+                yield from _kinks(a, fields)
 
 
 def _of_product(z: Node, fields: Fields) -> Node | None:
@@ -78,7 +145,7 @@ def _of_product(z: Node, fields: Fields) -> Node | None:
         elif base.op == "fun":
             return None
         else:
-            out.append(power(fun("sgn", base), abs(e)))
+            out.append(power(_polynomial(fun("sgn", base), fields), abs(e)))
     return _reduced(mul(*out))
 
 
@@ -176,20 +243,23 @@ def _polynomial(node: Node, fields: Fields) -> Node:
 
 def walsh(node: Node, signs: tuple[Node, ...]) -> Node:
     """The polynomial in ``sgn`` of a function of signs."""
-    table = list(assignments(node, signs))
+    values = [v for _, v in assignments(node, signs)]
+    numbers = all(v.op == "const" for v in values)
+    sums: list[Any] = _transform([v.args[0] if numbers else v for v in values])
     out = []
-    for chosen in product((0, 1), repeat=len(signs)):
-        c = add(*(mul(const(_parity(values, chosen)), v) for values, v in table))
+    for c, chosen in zip(sums, product((0, 1), repeat=len(signs)), strict=True):
         factors = [fun("sgn", s.args[1]) for s, used in zip(signs, chosen, strict=True) if used]
-        out.append(mul(const(Fraction(1, len(table))), c, *factors))
+        out.append(mul(const(Fraction(1, len(values))), const(c) if numbers else c, *factors))
     return add(*out)
 
 
-def _parity(values: tuple[int, ...], chosen: tuple[int, ...]) -> int:
-    out = 1
-    for v, used in zip(values, chosen, strict=True):
-        out *= v if used else 1
-    return out
+def _transform(values: list[Any]) -> list[Any]:
+    """Sums of values (numbers or nodes) with the signs of every subset, half by half: the first half has the first sign 1."""
+    if len(values) == 1:
+        return values
+    n = len(values) // 2
+    one, other = _transform(values[:n]), _transform(values[n:])
+    return [x + y for x, y in zip(one, other, strict=True)] + [x - y for x, y in zip(one, other, strict=True)]
 
 
 # --------------------------------------------------------------------------------------------------------------- events

@@ -20,7 +20,7 @@ from derive.matrices.calculus import ddt, substitute
 from derive.matrices.composite import parameters
 from derive.matrices.poly import Poly, constant, text
 from derive.reductions.ansatz import name_of
-from derive.system import ConservedQuantity, Flow
+from derive.system import ConservedQuantity, Flow, flow_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ def broken_invariants(flow: Flow, without: Any) -> tuple[BalanceLaw, ...]:
     >>> print(*broken_invariants(flow, "k"))
     d/dt [a^2 - b^2] = 2*b^2*k - 2*a^2*k
     """
+    flow = flow_of("broken_invariants", flow)
     if flow.level != "matrix":
         raise UnsupportedNode(f"{flow.name} is no system of matrices; pass the flow of gradient_flow(model)")
     given = without if isinstance(without, Iterable) and not isinstance(without, str) else (without,)

@@ -27,7 +27,7 @@ from derive.algebra.nullspace import null_vectors
 from derive.errors import BudgetExceeded, CheckFailed
 from derive.invariants.darboux_field import PolynomialField, read_field
 from derive.reductions.scalar import ScalarSystem, to_scalar, value
-from derive.system import Flow
+from derive.system import Flow, flow_of
 
 __all__ = ["DarbouxPolynomial", "Invariant", "darboux_polynomials", "independent", "invariants_of", "made"]
 
@@ -87,7 +87,7 @@ def darboux_polynomials(system: Flow | ScalarSystem, *, degree: int = DEGREE) ->
     >>> [p.expr for p in darboux_polynomials(flow)]
     [a - b, a + b]
     """
-    scalar = to_scalar(system) if isinstance(system, Flow) else system
+    scalar = system if isinstance(system, ScalarSystem) else to_scalar(flow_of("darboux_polynomials", system))
     field = read_field(scalar)
     if degree_within_budget(field.states) < degree:
         raise BudgetExceeded(

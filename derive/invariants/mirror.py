@@ -32,7 +32,7 @@ from derive.spec.elementwise import body_of
 from derive.spec.raising import to_sympy
 from derive.spec.shapes import size_of
 from derive.spec.tree import names as tree_names
-from derive.system import Assumption, Block, ConservedQuantity, Flow, Function
+from derive.system import Assumption, Block, ConservedQuantity, Flow, Function, flow_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +118,7 @@ def mirror_invariants(flow: Flow) -> tuple[MirrorInvariant, ...]:
     >>> print(*mirror_invariants(gradient_flow(model)))
     N'*psi_phi(phi) = const for every N with X*N = 0, psi_phi(z) = -exp(-z) for z > 0
     """
+    flow = flow_of("mirror_invariants", flow)
     if flow.level != "matrix":
         raise UnsupportedNode(f"{flow.name} is no system of matrices; pass the flow of gradient_flow(model)")
     given = {b.name for b in flow.parameters if b.shape}

@@ -33,21 +33,24 @@ from derive.matrices.words import Atom
 from derive.reductions.scalar import ScalarSystem, to_node, to_scalar
 from derive.spec.shapes import size_of
 from derive.spec.tree import names as tree_names
-from derive.system import Assumption, ConservedQuantity, Flow
+from derive.system import Assumption, ConservedQuantity, Flow, Reduction, flow_of
 
 __all__ = ["as_coefficient", "conserved", "state_poly"]
 
 
-def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool = False) -> tuple[ConservedQuantity, ...]:
+def conserved(
+    flow: Flow | Reduction, basis: Sequence[Any] | None = None, *, relaxing: bool = False
+) -> tuple[ConservedQuantity, ...]:
     """Conserved quantities of a flow in a space of candidates.
 
     Parameters
     ----------
-    flow : Flow
+    flow : Flow or Reduction
         At matrix level, or an elementwise system of scalars at index level. For other systems nothing is searched.
-    basis : sequence of Poly, optional
-        Candidates of your own; expressions of equal shape are combined. The default candidates yield functionally
-        independent quantities only; with ``basis`` dependent ones are listed and marked.
+    basis : sequence of expressions, optional
+        Candidates of your own, as SymPy expressions of the symbols of the flow or as `Poly`; expressions of equal shape are
+        combined. The default candidates yield functionally independent quantities only; with ``basis`` dependent ones are
+        listed and marked.
     relaxing : bool
         Also quantities with  dQ/dt = rate * Q  for a constant rate that is not zero.
 
@@ -70,9 +73,10 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool
     >>> print(conserved(flow)[0].expr)
     W2'*W2 - W1*W1'
     """
+    flow = flow_of("conserved", flow)
     if flow.level == "index":
         return _of_scalars(flow, (), relaxing)
-    spaces = by_shape(basis) if basis is not None else candidates(flow)
+    spaces = by_shape(_read(flow, basis)) if basis is not None else candidates(flow)
     found = [(p, sp.Integer(0)) for space in spaces for p in _invariants_in(flow, space)]
     if relaxing:
         found += [pair for space in spaces for pair in relaxing_words(flow, space)]
@@ -85,6 +89,12 @@ def conserved(flow: Flow, basis: Sequence[Poly] | None = None, *, relaxing: bool
     if basis is None and not any(b.shape for b in flow.state):
         return (*words, *_of_scalars(flow, words, relaxing))
     return words
+
+
+def _read(flow: Flow, basis: Sequence[Any]) -> list[Poly]:
+    from derive.completion.read import read_wanted
+
+    return [found.poly for found in read_wanted(flow, tuple(basis), "conserved")]
 
 
 def _invariants_in(flow: Flow, space: list[Poly]) -> list[Poly]:

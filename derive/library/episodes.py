@@ -18,7 +18,7 @@ from derive.errors import InvalidSpec
 from derive.spec.laws import Normal
 from derive.spec.model import Model
 from derive.spec.nodes import mean
-from derive.spec.rules import Limit, Update
+from derive.spec.rules import Limit, Phase, Update
 from derive.spec.sugar import had, total
 from derive.spec.symbols import dims, matrix, scalars, vector
 
@@ -87,32 +87,51 @@ def rl_perceptron(reward: str | Callable[[Any, Any], Any] = "all", *, given: Any
     )
 
 
-def compositional_perceptron(*, name: str = "compositional_perceptron") -> Model:
+def compositional_perceptron(*, lengths: tuple[Any, ...] = (), name: str = "compositional_perceptron") -> Model:
     """A two-layer perceptron whose one action is the sign of a combination of fields, rewarded if all actions are right.
 
         y_t = sgn(v . W x_t / sqrt N),   y*_t = sgn(vstar . Wstar x_t / sqrt N),   reward 1 if all T actions are right,
         w_k <- w_k + eta_w v_k / (T sqrt N) sum_t y_t x_t,    v_k <- v_k + eta_v / (T N) sum_t y_t w_k . x_t / sqrt N.
 
+    Parameters
+    ----------
+    lengths : two numbers, optional
+        Shaping: lengths of a phase in which vstar is ``primitive`` and of one in which it is ``composite``; no protocol if
+        left out.
+
     Returns
     -------
     Model
-        Symbols: W (K, N), v (K,), Wstar (M, N), vstar (M,), X (N, T), eta_w, eta_v; observables ``accuracy``, ``reward``.
+        Symbols: W (K, N), v (K,), Wstar (M, N), vstar, primitive, composite (M,), X (N, T), eta_w, eta_v; observables
+        ``accuracy``, ``reward``.
+
+    Raises
+    ------
+    InvalidSpec
+        If there are not two lengths.
 
     Examples
     --------
     >>> [s.name for s in compositional_perceptron().state]
     ['W', 'v']
+    >>> len(compositional_perceptron(lengths=(6, 8)).protocol)
+    2
     """
+    if lengths and len(lengths) != 2:
+        raise InvalidSpec(
+            f"compositional_perceptron: {len(lengths)} lengths; give two, of the primitive and of the composite task"
+        )
     N, K, M, T = dims("N K M T")
     eta_w, eta_v = scalars("eta_w eta_v", positive=True)
     k, won = scalars("k won")
     W, Wstar, X = matrix("W", K, N), matrix("Wstar", M, N), matrix("X", N, T)
     v, vstar, y, ystar = vector("v", K), vector("vstar", M), vector("y", T), vector("ystar", T)
     push = won / (T * sqrt(N)) * X * y
+    tasks = (vector("primitive", M), vector("composite", M)) if lengths else ()
     return Model(
         name=name,
         state=(W, v),
-        given=(Wstar, vstar, eta_w, eta_v),
+        given=(Wstar, vstar, *tasks, eta_w, eta_v),
         data=(Normal(X),),
         let={
             y: fn.sgn(X.T * W.T * v / sqrt(N)),
@@ -122,6 +141,7 @@ def compositional_perceptron(*, name: str = "compositional_perceptron") -> Model
         },
         learn=Update({W: W + eta_w * v * push.T, v: v + eta_v / N * W * push}, dt=1 / N),
         limit=Limit({N: oo}),
+        protocol=tuple(Phase(length, bind={vstar: task}) for length, task in zip(lengths, tasks, strict=True)),
         observe={"accuracy": mean(k) / T, "reward": mean(won)},
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
 from derive.indices.indexed import ONE, ZERO, Index, Node, add, arr, arrays, const, evaluate, mul, rebuild
-from derive.system import Assumption, Block, Flow, Reduction, Step
+from derive.system import Assumption, Block, Flow, Reduction, Step, flow_of
 
 Unit = tuple[str, int]  # group, number of the unit among those that are named
 Sizes = int | str
@@ -82,6 +82,7 @@ def symmetric(flow: Flow, groups: Mapping[str, Group]) -> Reduction:
     >>> one.system.rhs["R_u_t"]
     -K*R_u_t*eta*v_u^2 + eta*v_u*(A_t*T_t + A_t*T_t_t*(-1 + M))
     """
+    flow = flow_of("symmetric", flow)
     if flow.level != "index":
         raise UnsupportedNode(f"{flow.name} is at matrix level; symmetric groups of units are found in index-level equations")
     families = _families(flow)

@@ -19,12 +19,15 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.fields.calculus import powers_of, without_stops
+from derive.fields.calculus import powers_of
+from derive.fields.concentration import limit_of
+from derive.fields.crossed import crosses_in
 from derive.fields.labels import label_symbols, switches
 from derive.fields.later_blocks import after, in_effect
 from derive.fields.rule import Branch, FieldRule, averaged, field_rule
 from derive.gaussian.local import rung_text
 from derive.indices.indexed import ZERO, Index, Node, add, arrays, mul, power, substitute, sum_over, text
+from derive.spec.lowered import Lowered, lowered_of
 from derive.spec.tree import Tree, children, names, rebuild
 from derive.system import Assumption, Block, Flow, Step
 
@@ -50,7 +53,8 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
 
     Assumes
     -------
-    N -> oo with all other dimensions of order one; a fresh Gaussian input at each step.
+    N -> oo with all other dimensions of order one; a fresh Gaussian input at each step. Squares |x|^2/N of inputs stand for
+    their limits, and lower powers of N beside them are dropped, which the flow states (outputs as long as the input).
 
     Raises
     ------
@@ -71,7 +75,17 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
     if noise not in ("sgd", "none"):
         raise InvalidSpec(f"online_limit: noise={noise!r}; write 'sgd' for the finite step, 'none' for the population flow")
     rule = field_rule(model)
-    low = model.lowered
+    shown = rule.scale.shown if rule.scale.shown == rule.big else f"({rule.scale.shown})"
+    pace = rule.pace.op == "const"
+    time = f"alpha = steps/{shown}" if pace else f"time of the update, {text(rule.pace)}/{rule.big} steps per unit"
+    flow = assembled(rule, lowered_of("online_limit", model), model, noise, time, _assumptions(rule, noise))
+    from derive.online.check import checked
+
+    return checked(flow, rule, noise)
+
+
+def assembled(rule: FieldRule, low: Lowered, source: Any, noise: str, time: str, assumptions: tuple[Assumption, ...]) -> Flow:
+    """The equations of a field rule, not yet checked."""
     rates = first_block(rule, noise)
     state = _blocks(rule, low, rates)
     rhs = {name: node for name, (_, node) in rates.items()}
@@ -80,24 +94,19 @@ def online_limit(model: Any, *, noise: str = "sgd") -> Flow:
     for name in rhs:
         _free_of(rhs[name], rule, f"d {name}/dalpha")
     observables = _observables(low, rule)
-    flow = Flow(
+    return Flow(
         name=rule.name,
         state=tuple(state),
         rhs=rhs,
         parameters=_parameters(low, rule, state, (*rhs.values(), *observables.values())),
         observables=observables,
-        time=f"alpha = steps/{rule.scale.shown if rule.scale.shown == rule.big else f'({rule.scale.shown})'}"
-        if rule.pace.op == "const"
-        else f"time of the update, {text(rule.pace)}/{rule.big} steps per unit",
-        assumptions=_assumptions(rule, noise),
+        time=time,
+        assumptions=assumptions,
         steps=_steps(rule, noise),
         rungs={name: rung_text(node) for name, node in {**observables, **rhs}.items()},
         symbols=_symbols(low, rule),
-        source=model,
+        source=source,
     )
-    from derive.online.check import checked
-
-    return checked(flow, rule, noise)
 
 
 def drift(rule: FieldRule, branch: Branch, a: str, i: Index | None, b: str, j: Index | None) -> Node:
@@ -202,6 +211,8 @@ def _shape(shape: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _free_of(node: Node, rule: FieldRule, where: str) -> Node:
+    if rule.finite:
+        return node
     parts = powers_of(node, rule.big, where)
     if any(p for p in parts):
         worst = max(parts, key=abs)
@@ -220,9 +231,10 @@ def _observables(low: Any, rule: FieldRule) -> dict[str, Node]:
         if low.shape(tree):
             raise UnsupportedNode(f"observable {name} is a matrix; online_limit follows numbers, observe its trace or norm")
         reader = rule.branches[0].reader
-        node = _free_of(without_stops(reader.scalar(tree)), rule, f"observable {name}")
+        node = _free_of(limit_of(tree, reader, f"observable {name}"), rule, f"observable {name}")
         outside = _outside_means(tree)
-        if any(n in rule.branches[0].noises or "." in n for n in arrays(node)) or any(n in drawn for n in names(outside)):
+        fresh = (*rule.branches[0].noises, *rule.branches[0].masks)
+        if any(n in fresh or "." in n for n in arrays(node)) or any(n in drawn for n in names(outside)):
             raise UnsupportedNode(f"observable {name} depends on the input of one step; write mean(...) around it")
         out[name] = node
     return out
@@ -244,7 +256,8 @@ def _parameters(low: Any, rule: FieldRule, state: list[Block], nodes: tuple[Node
     axes = [d for n in used for d in low.shapes.get(n, ())]
     out = []
     for name in sorted({n for node in nodes for n in arrays(node)}):
-        if name in moving or (name in low.dims and (name not in steps or name in axes)):
+        number = name in steps or (rule.finite and name in rule.scale.sizes)
+        if name in moving or (name in low.dims and (not number or name in axes)):
             continue
         if name in overlaps:
             a, b = overlaps[name]
@@ -284,6 +297,23 @@ def _assumptions(rule: FieldRule, noise: str) -> tuple[Assumption, ...]:
             remedy="start with order-one overlaps when comparing",
         ),
     ]
+    nodes = (f for b in rule.branches for parts in b.F.values() for f in parts.values())
+    crossed = dict.fromkeys(n for f in nodes for n in crosses_in(f, rule.input_blocks))
+    out += [
+        Assumption(
+            text=f"{n} = {n.replace('.', ' . ')} / sqrt({big}) is Gaussian and independent of the fields; what it adds to the "
+            f"drift is of order 1/sqrt({big}) and left out.",
+            remedy="compare sizes N and 4N",
+        )
+        for n in crossed
+    ]
+    dropped = {n: squares for b in rule.branches for n, squares in b.dropped.items()}
+    for n, squares in dropped.items():
+        shown = " and ".join(f"{s}/{big}" for s in squares)
+        text_ = (
+            f"In the step of {n}, {shown} concentrate{'s' * (len(squares) == 1)}; terms of lower order in {big} are dropped."
+        )
+        out.append(Assumption(text=text_, remedy="compare sizes N and 4N"))
     for s, values in switches(rule.branches[0].reader.lowered).items():
         shown = " + ".join(text(c.weight) for c in rule.branches) if len(rule.branches) == len(values) else f"those of {s}"
         out.append(

@@ -7,10 +7,12 @@ dropped. Imported by the checks of `online_limit`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from derive.fields.crossed import cross_name, crosses_in
 from derive.fields.labels import switches, weight_name
 from derive.fields.overlaps import field_name
 from derive.fields.rule import Branch, FieldRule
@@ -114,7 +116,8 @@ def draw_orthogonal(
             mean = branch.reader.means.get(x)
             here[x] = centred if mean is None else centred + tree_value(mean, here, low)
             here[field_name("", x)] = centred
-    for z in branch.noises:
+    flat |= {cross_name(x, y): 0.0 for x, y in combinations(branch.inputs, 2)}  # orthogonal
+    for z in (*branch.noises, *branch.masks):
         shape = tuple(int(tree_value(d, values, low)) for d in low.shapes[z])
         here[z] = rng.normal(size=shape) if shape else float(rng.normal())
         flat[z] = np.ravel(here[z]) if shape else here[z]
@@ -132,6 +135,10 @@ def entries_of(rule: FieldRule, branch: Branch, flat: Mapping[str, Any]) -> Entr
                 labels += [Index("s" + x, branch.steps[x])] if x in branch.steps else []
                 sizes = [int(flat[i.family]) for i in labels]
                 out += [(arr(name, *labels), dict(zip(labels, at, strict=True))) for at in np.ndindex(*sizes)]
+    nodes = [*(f for parts in branch.F.values() for f in parts.values()), *branch.H.values()]
+    nodes += [push.coefficient for pushes in branch.G.values() for push in pushes]
+    crossed = dict.fromkeys(n for node in nodes for n in crosses_in(node, branch.inputs))
+    out += [(arr(n), {}) for n in crossed]
     for z, noise in branch.noises.items():
         label = Index("e" + z, noise.labels[0].family) if noise.labels else None
         count = int(flat[label.family]) if label else 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from derive.errors import InvalidSpec
 from derive.spec.canonical import canonical
-from derive.spec.lowered import Draw, Lowered, LoweredOptimum, LoweredRate, LoweredUpdate
+from derive.spec.lowered import Draw, Lowered, LoweredOptimum, LoweredRate, LoweredUpdate, lowered_of
 from derive.spec.model import Model
 from derive.spec.notation import latex, latex_name, text
 from derive.spec.shapes import Shape
@@ -64,7 +64,7 @@ def describe_model(model: Model, format: str = "text") -> str:
     """
     if format not in FORMATS:
         raise InvalidSpec(f"describe: format={format!r}; write one of {', '.join(FORMATS)}")
-    m = model.lowered
+    m = lowered_of("describe", model)
     if format == "json":
         return json.dumps({"name": m.name, **canonical(m)}, indent=2, sort_keys=True)
     words = _Words(format != "text")

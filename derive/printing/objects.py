@@ -83,7 +83,9 @@ def document(obj: Flow | Reduction | ClosedForm | ConservedQuantity) -> Document
 
 
 def flow_sections(flow: Flow) -> tuple[Section, ...]:
-    """Equations, observables, symbols, assumptions and steps of a flow."""
+    """Equations, observables, symbols, assumptions and steps of a flow (or of what brings its own, a recursion)."""
+    if not isinstance(flow, Flow):
+        return tuple(flow.as_document().sections)
     return (
         *equation_sections(flow),
         Section(heading="observables", lines=_observed(flow)),
@@ -330,7 +332,7 @@ def _everything(d: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 def derivation_data(d: Any) -> dict[str, Any]:
     """The JSON contract of ``gradientflow derive``."""
-    flow = as_data(d.flow)
+    flow = as_data(d.flow) if isinstance(d.flow, Flow) else d.flow.as_data()
     assumptions, steps = _everything(d)
     return {
         "system": d.name,

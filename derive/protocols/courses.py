@@ -22,7 +22,7 @@ import sympy as sp
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.fields.labels import switches, weight_name
 from derive.protocols.sequence import phase_model
-from derive.spec.lowered import Lowered, LoweredUpdate
+from derive.spec.lowered import Lowered, LoweredUpdate, lowered_of
 from derive.spec.model import Model
 from derive.spec.notation import text
 from derive.spec.rules import Event, Phase
@@ -142,9 +142,10 @@ def course(model: Model, ansatz: Any = None, *, flow: Flow | None = None) -> Cou
     >>> made.stretches[0].flow.rhs["u"], made.stretches[1].until
     (s - u, 'until')
     """
+    low = lowered_of("course", model)
     if not any(isinstance(item, Phase) for item in model.protocol):
         raise InvalidSpec(f"{model.name} has no phases; write protocol=(Phase(10, bind={{...}}), ...)")
-    low, known = model.lowered, _Known(ansatz, flow)
+    known = _Known(ansatz, flow)
     parts: list[Stretch | Jump | Cut] = []
     for number, (item, data) in enumerate(zip(model.protocol, low.protocol, strict=True), start=1):
         if isinstance(item, Phase):

@@ -8,12 +8,12 @@ included). Two monomials without exponentials, or one with, have their stationar
     a_1 e_1 c^{e_1} + a_2 e_2 c^{e_2} = 0   ->   c = (-a_2 e_2 / (a_1 e_1))^{1/(e_1 - e_2)},        e/c + s = 0   ->   c = -e/s,
 
 and any other progress has it as the root of an equation, which is kept. Stationarity and curvature are checked by differences
-at random states. Greedy is not optimal for a horizon: that needs the adjoint. Imported by users and by the catalogue.
+at random states. Over a horizon the best control is another one: `derive.protocols.pontryagin`. Imported by users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -25,7 +25,7 @@ from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
 from derive.fields.calculus import differentiate
 from derive.indices import indexed as ix
 from derive.indices.indexed import ONE, ZERO, Index, Node, add, arr, arrays, const, evaluate, fun, mul, power, replace, text
-from derive.system import Assumption, Flow, Step
+from derive.system import Assumption, Block, Flow, Reduction, Step, flow_of
 
 SEED = 7_919
 STATES = 12
@@ -109,14 +109,14 @@ class Greedy:
         return f"{self.control} = {text(self.value)}"
 
 
-def greedy(system: Flow, control: Any, objective: Any) -> Greedy:
+def greedy(system: Flow | Reduction, control: Any, objective: Any) -> Greedy:
     r"""The value of a parameter for which an objective grows fastest, as a function of the state.
 
         d/dc [ sum_x (d objective / d x) rhs_x(c) ] = 0
 
     Parameters
     ----------
-    system : Flow
+    system : Flow or Reduction
         At index level, e.g. of `online_limit`.
     control : symbol
         A scalar parameter: a learning rate, a difficulty, the number of steps of an episode.
@@ -148,7 +148,7 @@ def greedy(system: Flow, control: Any, objective: Any) -> Greedy:
     >>> [p.name for p in best.system.parameters]
     ['T', 'T_wstar']
     """
-    name = getattr(control, "name", control)
+    system, name = flow_of("greedy", system), getattr(control, "name", control)
     _control(system, name)
     wanted = _objective(system, objective)
     rate = differentiate(wanted, lambda a: _rate(system, a))
@@ -159,7 +159,7 @@ def greedy(system: Flow, control: Any, objective: Any) -> Greedy:
     terms = monomials(rate, name)
     slope = derivative(terms, name) if terms is not None else differentiate(rate, lambda a: ONE if a.args[0] == name else ZERO)
     curve = differentiate(slope, lambda a: ONE if a.args[0] == name else ZERO)
-    value = _stationary(terms, name) if terms is not None else None
+    value = stationary(terms, name) if terms is not None else None
     check = _checked(system, name, value, rate, slope, curve)
     governed = None if value is None else _governed(system, name, value, wanted, check)
     return Greedy(control=name, value=value, equation=slope, curvature=curve, progress=rate, system=governed, check=check)
@@ -308,7 +308,8 @@ def derivative(terms: Terms, name: str) -> Node:
     return add(*out)
 
 
-def _stationary(terms: Terms, name: str) -> Node | None:
+def stationary(terms: Terms, name: str) -> Node | None:
+    """Where a sum of monomials has slope zero, if that is one expression; None if it is a root of an equation."""
     moving = [(k, a) for k, a in terms.items() if k != _NONE]
     if len(moving) == 1:
         (key, _), *_ = moving
@@ -333,7 +334,7 @@ def _checked(system: Flow, name: str, value: Node | None, rate: Node, slope: Nod
     rng = np.random.default_rng(SEED)
     maxima, worst = 0, 0.0
     for _ in range(STATES):
-        values = _random_state(system, rng)
+        values = random_state(system, rng)
         with np.errstate(all="ignore"):
             c = values[name] if value is None else float(evaluate(value, values, {}, NUMPY))
             if not np.isfinite(c) or abs(c) < 1e-12:  # nothing moves, or rounding of terms that cancel
@@ -361,7 +362,7 @@ def _checked(system: Flow, name: str, value: Node | None, rate: Node, slope: Nod
     return f"a maximum at {maxima} of {STATES} random states, stationary by differences to {worst:.0e} of second ones"
 
 
-def _random_state(system: Flow, rng: np.random.Generator) -> dict[str, Any]:
+def random_state(system: Flow, rng: np.random.Generator, more: Sequence[Block] = ()) -> dict[str, Any]:
     """Overlaps of random vectors, if the system has them; other numbers between 1/2 and 5/2."""
     from derive.fields.rule import field_rule, overlaps_of
     from derive.online.values import flat_values, random_values
@@ -372,7 +373,7 @@ def _random_state(system: Flow, rng: np.random.Generator) -> dict[str, Any]:
         out = flat_values(random_values(low, field_rule(system.source), rng), low)
         sizes = (*low.dims, *overlaps_of(low).names.values())
         out = {n: v for n, v in out.items() if n in sizes or np.ndim(v)}
-    for b in (*system.state, *system.parameters):
+    for b in (*system.state, *system.parameters, *more):
         if b.name not in out:
             sizes = tuple(int(out.setdefault(str(d), 2)) for d in b.shape)
             out[b.name] = rng.uniform(0.5, 2.5, sizes) if sizes else float(rng.uniform(0.5, 2.5))
@@ -389,9 +390,9 @@ def _governed(system: Flow, name: str, value: Node, wanted: Node, check: str) ->
         rhs={n: put(e) for n, e in system.rhs.items()},
         observables={**{n: put(e) for n, e in system.observables.items()}, name: value},
         parameters=tuple(b for b in system.parameters if b.name != name),
-        assumptions=(*system.assumptions, Assumption(text=sentence, remedy="use optimal control for a given horizon")),
+        assumptions=(*system.assumptions, Assumption(text=sentence, remedy="for a given horizon use optimal(...)")),
         steps=(*system.steps, Step(title=f"greedy {name}", detail=f"{name} = {text(value)[:400]}", check=check)),
     )
 
 
-__all__ = ["Greedy", "derivative", "greedy", "monomials"]
+__all__ = ["Greedy", "derivative", "greedy", "monomials", "random_state", "stationary"]

@@ -2,10 +2,10 @@
 
     W_l = R_{l+1} diag(a_l) R_l',    R_1 = V, R_{L+1} = U,    correlation U S V' + rest,    input covariance V D V' + rest,
 
-R_l isometries (R'R = I) that must cancel, the rests on orthogonal complements. The roles of given arrays are read off the flow:
-what follows the first layer inside a product is a covariance of inputs, what stands alone between the layers a correlation. The
-ansatz is proved by `derive.reductions.manifold`; diagonal words then become one equation per mode. Imported by
-`derive.reductions.reduction`.
+(an auto-encoder, whose correlation is the input covariance, has U = V and S = D), R_l isometries (R'R = I) that must cancel,
+the rests on orthogonal complements. The roles of given arrays are read off the flow: what follows the first layer inside a
+product is a covariance of inputs, what stands alone between the layers a correlation. The ansatz is proved by
+`derive.reductions.manifold`; diagonal words then become one equation per mode. Imported by `derive.reductions.reduction`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derive.errors import InvalidSpec, UnsupportedNode
-from derive.indices.indexed import Index, Node, add, arr, arrays, const, mul, power, sum_over
+from derive.indices.indexed import Index, Node, add, arr, arrays, mul, power
 from derive.matrices.poly import Poly, atom, identity, text
 from derive.matrices.words import Atom, Word
 from derive.reductions.ansatz import Modes
+from derive.reductions.entries import FAMILY, to_modes
 from derive.reductions.manifold import Proposal, on_manifold, prove
 from derive.reductions.modes_numeric import ModeNumbers
 from derive.system import Assumption, Block, Flow, Reduction, Step
 
-FAMILY = "r"
 LETTERS = ("U", "V", "S", "D", "U_rest", "V_rest", "S_rest", "D_rest")
 
 
@@ -35,6 +35,11 @@ class Chain:
     weights: tuple[Block, ...]
     cross: Atom
     inner: Atom | None
+
+    @property
+    def reconstructs(self) -> bool:
+        """The target is the input itself (an auto-encoder): correlation and covariance are one array, and U = V."""
+        return self.cross == self.inner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +207,8 @@ def fresh_names(flow: Flow, depth: int) -> Names:
 def _isometries(chain: Chain, names: Names) -> list[Poly]:
     rows = [chain.weights[0].shape[1], *(b.shape[0] for b in chain.weights)]
     labels = ["V", *(f"R{l}" for l in range(2, len(rows))), "U"]
+    if chain.reconstructs:
+        labels[-1] = "V"
     return [atom(Atom(names.letter[n], size, FAMILY, ("orth",))) for n, size in zip(labels, rows, strict=True)]
 
 
@@ -222,7 +229,9 @@ def _propose(chain: Chain, names: Names, white: bool) -> Proposal:
         atom(Atom(letter[n], k, c, ("orth",))) for n, k, c in (("V_rest", n_in, "r_in"), ("U_rest", n_out, "r_out"))
     )
     data = _shown_data(chain, names, white)
-    if len(chain.weights) > 1:  # directions beyond the narrowest layer stay unlearned; a single layer has none
+    if (
+        len(chain.weights) > 1 and not chain.reconstructs
+    ):  # directions beyond the narrowest layer stay unlearned; a single layer has none
         rest = others_u * atom(Atom(letter["S_rest"], "r_out", "r_in")) * others_v.T
         data[chain.cross.name] = data[chain.cross.name] + rest
     if chain.inner is not None and not white:
@@ -241,37 +250,10 @@ def _shown_data(chain: Chain, names: Names, white: bool) -> dict[str, Poly]:
     """The given arrays in the modes, without the directions that drop out."""
     frames = _isometries(chain, names)
     v, u = frames[0], frames[-1]
-    data = {chain.cross.name: u * _diagonal(names.letter["S"]) * v.T}
+    data = {} if chain.reconstructs else {chain.cross.name: u * _diagonal(names.letter["S"]) * v.T}
     if chain.inner is not None:
         data[chain.inner.name] = identity(chain.cross.cols) if white else v * _diagonal(names.letter["D"]) * v.T
     return data
-
-
-def to_modes(p: Poly, letters: Mapping[str, str], i: Index) -> Node:
-    """A polynomial of diagonal words as an expression of one mode; traces become sums over the modes."""
-    j = Index("j", FAMILY)
-    terms = []
-    for key, c in p.items():
-        factors = [const(c), *(power(arr(n), e) if not n.isdigit() else power(const(int(n)), e) for n, e in key.params)]
-        for w, e in key.traces:
-            factors.append(power(sum_over(j, mul(*(arr(letters[x.atom.name], j) for x in w))), e))
-        factors += [arr(letters[x.atom.name], i) for x in key.word or ()]
-        terms.append(mul(*factors))
-    return _factored(add(*terms))
-
-
-def _factored(n: Node) -> Node:
-    """Pull the common factor out of a sum."""
-    if n.op != "add":
-        return n
-    parts = [{f.args[0] if f.op == "pow" else f: f.args[1] if f.op == "pow" else 1 for f in _factors(t)} for t in n.args]
-    shared = [f for f in parts[0] if f.op in ("arr", "sum") and all(f in p for p in parts)]
-    common = mul(*(power(f, min(p[f] for p in parts)) for f in shared))
-    return mul(common, add(*(mul(t, power(common, -1)) for t in n.args))) if shared else n
-
-
-def _factors(n: Node) -> tuple[Node, ...]:
-    return n.args if n.op == "mul" else (n,)
 
 
 def _observable(p: Poly, letters: Mapping[str, str], flow: Flow, constants: dict[str, Poly]) -> Node | None:
@@ -301,6 +283,8 @@ def _meaning(flow: Flow, name: str, constants: Mapping[str, Poly]) -> str:
 
 
 def _assumptions(chain: Chain, white: bool) -> tuple[Assumption, ...]:
+    if chain.reconstructs and not white:
+        return (_alignment("eigenvectors", chain.cross.name),)
     syx = atom(chain.cross)
     name = chain.cross.name
     out = []
@@ -325,23 +309,25 @@ def _assumptions(chain: Chain, white: bool) -> tuple[Assumption, ...]:
                 remedy=remedy,
             )
         )
-    out.append(
-        Assumption(
-            text=f"the start is aligned with the singular vectors of {name}: W_l(0) = R_(l+1) diag(a_l(0)) R_l'",
-            remedy="start from lift_state, or integrate the full matrix flow; a small random start aligns approximately",
-        )
+    return (*out, _alignment("singular vectors", name))
+
+
+def _alignment(vectors: str, name: str) -> Assumption:
+    return Assumption(
+        text=f"the start is aligned with the {vectors} of {name}: W_l(0) = R_(l+1) diag(a_l(0)) R_l'",
+        remedy="start from lift_state, or integrate the full matrix flow; a small random start aligns approximately",
     )
-    return tuple(out)
 
 
 def _steps(chain: Chain, names: Names, white: bool) -> tuple[Step, ...]:
     product = "*".join(b.name for b in reversed(chain.weights))
     covariance = "" if chain.inner is None else f", {chain.inner.name} = {'I' if white else 'V*D*V.T + rest'}"
     shown = ", ".join(f"{b.name}: {a}" for b, a in zip(chain.weights, names.states, strict=True))
+    correlation = "" if chain.reconstructs else f"; {chain.cross.name} = U*S*V.T + rest"
     return (
         Step(
             title="aligned singular modes",
-            detail=f"chain {product}; {chain.cross.name} = U*S*V.T + rest{covariance}; mode factors {shown}",
+            detail=f"chain {product}{correlation}{covariance}; mode factors {shown}",
             check="free isometries cancel, the directions in the rests drop out, and every equation is met word by word",
         ),
     )

@@ -23,6 +23,7 @@ from derive.errors import UnsupportedNode
 from derive.indices.indexed import Index, Node, add, arr, const, fun, mul, power, substitute
 from derive.matrices.poly import Poly, text
 from derive.matrices.words import PI
+from derive.reductions.entries import by_entries
 from derive.system import Flow
 
 
@@ -61,6 +62,7 @@ def to_scalar(flow: Flow) -> ScalarSystem:
     UnsupportedNode
         If states are matrices, or different indices are coupled.
     """
+    flow = by_entries(flow)
     found: dict[str, tuple[Index, ...]] = {}
     rhs = []
     common = next((b.indices for b in flow.state if b.indices), ())

@@ -26,7 +26,7 @@ from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
 from derive.fields.calculus import differentiate, powers_of
 from derive.indices.indexed import ONE, ZERO, Node, replace
 from derive.indices.text import from_sympy, to_sympy
-from derive.system import Flow, Reduction, Step
+from derive.system import Flow, Reduction, Step, flow_of
 
 LARGEST = 24  # numbers in a system
 _NONE, _ONE = Fraction(0), Fraction(1)
@@ -109,7 +109,7 @@ def expand_rest(system: Flow | Reduction, at: Mapping[Any, Any], *, small: Any) 
     >>> expand_rest(one, point, small="eta").observables["eg"]
     eta*sigma**2/4
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = flow_of("expand_rest", system)
     name = str(getattr(small, "name", small))
     values = {str(getattr(k, "name", k)): sp.sympify(v) for k, v in at.items() if not isinstance(v, str)}
     states = [b.name for b in flow.state]

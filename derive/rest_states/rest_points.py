@@ -24,7 +24,7 @@ from derive.indices.indexed import Index, Node, add, arrays, mul, substitute
 from derive.reductions.scalar import ScalarSystem, to_scalar
 from derive.rest_states.fixed_check import check_points
 from derive.solutions.stability import Stability, stability, tidy
-from derive.system import EMPTY, Assumption, Flow, Reduction, Step
+from derive.system import EMPTY, Assumption, Flow, Reduction, Step, flow_of
 
 __all__ = ["FixedPoint", "FixedPoints", "fixed_points"]
 
@@ -147,7 +147,7 @@ def fixed_points(system: Flow | Reduction, *, positive: Iterable[Any] = (), at: 
     {'u': 0} unstable ((2*s/tau, 1),) {'loss': 0}
     {'u': s} stable ((-2*s/tau, 1),) {'loss': -s**2/2}
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = flow_of("fixed_points", system)
     scalar, observables, family = _scalars(flow)
     if len(scalar.states) > MOST:
         raise UnsupportedNode(

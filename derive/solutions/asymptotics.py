@@ -27,7 +27,7 @@ from derive.reductions.ansatz import name_of
 from derive.solutions.asymptotics_check import check_times
 from derive.solutions.race import Race, error_rate, factor_powers, read_race, with_letters
 from derive.solutions.stability import tidy
-from derive.system import Assumption, Flow, Reduction, Step
+from derive.system import Assumption, Flow, Reduction, Step, flow_of
 
 __all__ = ["LearningTimes", "learning_times"]
 
@@ -139,7 +139,7 @@ def learning_times(
     >>> found.times["u"], found.rate
     (tau/(s*u0**(1/3)), 0.3333333333333333)
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = flow_of("learning_times", system)
     race = read_race(flow, positive, at or {}, start or {})
     known = {x.name: x for x in race.states}
     wanted = [name_of(x) for x in order] or ([race.states[0].name] if len(race.states) == 1 else [])

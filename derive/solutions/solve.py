@@ -19,6 +19,7 @@ import sympy as sp
 
 from derive.errors import NoClosedForm, UnsupportedNode
 from derive.invariants.search import conserved
+from derive.reductions.entries import by_entries
 from derive.reductions.scalar import ScalarSystem, powers, to_scalar, value
 from derive.solutions import closed_explicit as explicit
 from derive.solutions.closed_check import check_explicit, check_implicit
@@ -29,7 +30,7 @@ from derive.solutions.closed_pair import Pair, solve_pair
 from derive.solutions.closed_riccati import matrix_riccati
 from derive.solutions.closed_root import root_times_affine
 from derive.spec import symbols
-from derive.system import ClosedForm, ConservedQuantity, Flow, Reduction, Step
+from derive.system import ClosedForm, ConservedQuantity, Flow, Reduction, Step, flow_of
 
 
 def closed_form(system: Flow | Reduction, given: Sequence[ConservedQuantity] = ()) -> ClosedForm:
@@ -65,7 +66,7 @@ def closed_form(system: Flow | Reduction, given: Sequence[ConservedQuantity] = (
     >>> closed_form(flow).evaluate([0.0, 1e6], {"u": 1e-9}, {"s": 3.0})["u"].round(12).tolist()
     [1e-09, 3.0]
     """
-    flow = system.system if isinstance(system, Reduction) else system
+    flow = by_entries(flow_of("closed_form", system))
     if flow.level == "matrix" and any(b.shape for b in flow.state):
         return linear_flow(flow) or matrix_riccati(flow)
     try:

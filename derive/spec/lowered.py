@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from derive.errors import InvalidSpec
 from derive.spec.normal import normalise
 from derive.spec.shapes import Shape, shape_of
 from derive.spec.tree import Tree, children, names, rebuild
@@ -166,3 +167,23 @@ def _replace(tree: Tree, table: Mapping[str, Tree]) -> Tree:
         return table.get(tree, tree)
     parts = children(tree)
     return rebuild(tree, tuple(_replace(p, table) for p in parts)) if parts else tree
+
+
+def lowered_of(verb: str, model: Any) -> Lowered:
+    """What a verb reads of a model.
+
+    Raises
+    ------
+    InvalidSpec
+        If it is no model: an entry has one, and derived equations have left theirs behind.
+    """
+    low = getattr(model, "lowered", None)
+    if isinstance(low, Lowered):
+        return low
+    if hasattr(model, "model"):
+        remedy = "pass its model, entry.model"
+    elif hasattr(model, "rhs") or hasattr(model, "system"):
+        remedy = "its equations are derived already; pass it to reduce, conserved, closed_form or codegen.compile"
+    else:
+        remedy = "pass a Model(...)"
+    raise InvalidSpec(f"{verb}: {type(model).__name__} is no model; {remedy}")

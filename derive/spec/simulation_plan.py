@@ -10,7 +10,7 @@ from typing import Any
 
 from derive.errors import UnsupportedNode
 from derive.spec.canonical import draw_data, function_data, protocol_data, rule_data, start_data
-from derive.spec.lowered import LoweredOptimum
+from derive.spec.lowered import LoweredOptimum, lowered_of
 from derive.spec.model import Model
 from derive.spec.tree import to_json
 
@@ -32,7 +32,7 @@ def plan(model: Model) -> dict[str, Any]:
     >>> plan(m)["rule"]["blocks"][0][0][0], plan(m)["state"]
     ('w', {'w': ['N', 1]})
     """
-    m = model.lowered
+    m = lowered_of("plan", model)
     if isinstance(m.rule, LoweredOptimum):
         raise UnsupportedNode(f"plan: the rule of {m.name} is an Optimum, which has no steps; treat it with `stationary`")
     return {

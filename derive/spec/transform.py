@@ -15,6 +15,7 @@ import sympy as sp
 
 from derive.errors import InvalidSpec, UnsupportedNode
 from derive.spec.laws import Choice, Moments, Normal, symbols_of
+from derive.spec.lowered import lowered_of
 from derive.spec.model import Model, with_values
 from derive.spec.nodes import as_expression
 from derive.spec.rules import Rate, Update
@@ -247,6 +248,7 @@ def as_updates(model: Model, eta: Any, batch: Any = 1) -> Model:
     >>> as_updates(m, 0.1, batch=4).lowered.rule.dt
     ('frac', 1, 10)
     """
+    lowered_of("as_updates", model)
     if not isinstance(model.learn, Rate):
         raise UnsupportedNode(
             f"as_updates: the rule of {model.name} is {type(model.learn).__name__}, not Rate; it needs no rewriting"

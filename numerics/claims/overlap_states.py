@@ -29,9 +29,13 @@ def joint_overlaps(flow: Flow, known: Mapping[str, Any], *, keep: bool = False) 
     That is if a family is a single vector or has a known Gram matrix; with ``keep`` also if any overlap is known.
     """
     from derive.fields.rule import overlaps_of
-    from derive.spec.lowered import LoweredUpdate
+    from derive.online.population import population_overlaps
+    from derive.spec.lowered import LoweredRate, LoweredUpdate
 
     low = getattr(flow.source, "lowered", None)
+    if flow.level == "index" and low is not None and isinstance(low.rule, LoweredRate):
+        found = population_overlaps(low)
+        return found if any(name in [b.name for b in flow.state] for name in found.names.values()) else None
     if flow.level != "index" or low is None or not isinstance(low.rule, LoweredUpdate) or low.limit is None:
         return None
     found = overlaps_of(low)

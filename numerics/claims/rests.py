@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from derive.errors import InvalidSpec
+from derive.recursions.discrete import Recursion
 from numerics.claims.expressions import value
 from numerics.claims.states import draw_values
 from numerics.claims.subject import Subject, fitted, rates
@@ -31,6 +32,8 @@ def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
         raise InvalidSpec(f"claim {claim.label!r}: no value for the state {missing[0]} of {system.name}; add it to at=")
     state = {n: np.broadcast_to(np.asarray(value(claimed[n], known), dtype=float), a.shape) for n, a in drawn.items()}
     still, moving = rates(system, state, params), rates(system, drawn, params)
+    if isinstance(system, Recursion):  # what its kernel gives are values after one step: at rest these do not differ
+        still, moving = ({n: a - s[n] for n, a in v.items()} for v, s in ((still, state), (moving, drawn)))
     scale = max(float(np.abs(v).max()) for v in moving.values())
     out = [
         Check(

@@ -16,6 +16,8 @@ import numpy as np
 from derive.spec.laws import Moments
 from derive.spec.rules import Phase
 from numerics.claims.ensembles import common_times, run_overlaps
+from numerics.claims.populations import BATCH as POPULATION_BATCH
+from numerics.claims.populations import INVERSE, length_of, run_population, vector_count
 from numerics.claims.states import dimension, draw_sizes, draw_values, given_of
 from numerics.claims.subject import Subject, fitted, horizon, solve
 from numerics.compare import order_checks
@@ -37,6 +39,12 @@ def check(claim: Any, subject: Subject) -> tuple[Check, ...]:
         from numerics.claims.protocols import check as follow_protocol
 
         return follow_protocol(claim, subject)
+    if subject.entry.kind == "recursion":
+        from numerics.claims.recursions import check as follow_steps
+
+        return follow_steps(claim, subject)
+    if subject.entry.kind == "population":
+        return _population(claim, subject)
     return _online(claim, subject) if subject.entry.kind == "online" else _matrix(claim, subject)
 
 
@@ -167,6 +175,30 @@ def _online(claim: Any, subject: Subject) -> tuple[Check, ...]:
         for name in runs:
             runs[name].append(seen[name])
     return verdict(f"{claim.label} ({engine})", ns, runs, theory, start, subject.seed)
+
+
+# -------------------------------------------------------------------------------------------------------- population flows
+def _population(claim: Any, subject: Subject) -> tuple[Check, ...]:
+    from derive.online.population import population_rule
+
+    model, rule = subject.entry.model, population_rule(subject.entry.model)
+    start, params, sizes = draw_values(subject.flow, subject.values, subject.rng(0), keep=True)
+    length = length_of(subject.values, rule.big, vector_count(rule, {**start, **params}))
+    params = {**params, **{n: np.asarray(float(length)) for n in params if n == rule.big}}
+    given: dict[str, Any] = {**sizes, **params}
+    end = float(claim.time or subject.values.get("time", 5.0))
+    ns = tuple(int(n) for n in claim.sizes) or INVERSE
+    times, every = common_times(ns, end, 4)
+    path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
+    wanted = claim.observables or tuple(start)
+    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
+    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
+        seen = run_population(model, start, given, n, step * len(times), step, length=length, seeds=claim.seeds, root=root)
+        seen = {**seen, **observed(subject, seen, params, [w for w in wanted if w not in seen])}
+        for name in runs:
+            runs[name].append(seen[name])
+    return verdict(f"{claim.label}: SGD, {POPULATION_BATCH} items per step", ns, runs, theory, start, subject.seed)
 
 
 def observed(subject: Subject, seen: Mapping[str, Array], params: Mapping[str, Array], names: list[str]) -> dict[str, Array]:

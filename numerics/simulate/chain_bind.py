@@ -1,29 +1,36 @@
-"""A chain plan with its arrays: sizes, offsets of the families in the Gram matrix, programs, laws of the noises.
+"""A chain plan with its arrays: lengths of the blocks, offsets in the Gram matrix, laws, and the tables that the loop reads.
 
-All vectors of all families stand in one Gram matrix C, family after family; all states of order one in one array theta.
-Overlaps of fixed vectors are values, the others are the state. Arrays have no axes of length 1: a single vector has no label.
 Imported by the chain only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .chain_loop import NEGATIVE
-from .chain_program import Key, Labels, Program, Writer, evaluate
-from .errors import BindingError, NotSimulable, PlanError
+from .chain_arrays import Array, check_plan, count_of, declared_axes, fit, fit_start, gram, moving, sizes_of, sorted_out
+from .chain_loop import LOADS
+from .chain_program import Program
+from .chain_segments import (
+    Outcome,
+    Places,
+    Segment,
+    choice,
+    expand,
+    increments,
+    leaf_of,
+    mask_law,
+    noise_law,
+    numbers,
+    program_of,
+)
+from .errors import BindingError, NotSimulable
 
-Array = NDArray[np.float64]
-KEYS = (
-    "version", "kind", "name", "big", "pace", "families", "overlaps", "states", "given", "inputs", "noises",
-    "F", "G", "H", "observe",
-)  # fmt: skip
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,38 +39,48 @@ class Bound:
 
     Attributes
     ----------
-    N : int
-    start : mapping Family -> int
-        First row of a family in C; ``rows`` is the number of all rows.
+    N, batch : int
+    dt : float
+    lengths : mapping block -> its dimension D
     sizes : mapping dimension -> int
+    places : Places
+    rows, columns : int
+        Numbers of all vectors, and of input columns of one draw.
+    row_block, column_block : arrays of int
+        The block of every row and column, counted in the order of ``lengths``.
     C, theta : arrays, shapes (replicas, rows, rows), (replicas, states)
-    places : mapping state -> slice of theta
-    shapes : mapping state or overlap -> shape
-    program : Program
-        Computes F, G, H; its outputs belong to ``F`` (rows), ``G`` (rows p, q) and ``H`` (entries of theta), in this order.
-    noise_root, noise_mean : arrays, shapes (Z, Z), (Z,)
-    noise_places : mapping noise -> slice
-    variance, dt : float
+    outcomes : tuple of Outcome
+    scale : array, shape (outcomes, columns)
+        Standard deviation of the entries of every column.
+    noise_root, noise_mean : arrays, shapes (outcomes, Z, Z), (outcomes, Z)
+    mask_values, mask_edges : arrays, shape (outcomes, entries, values)
+    segments : tuple of Segment
+        The outcomes, the choice between them, the later blocks.
+    observables : mapping name -> Program
+    controls : mapping name -> function of time
     """
 
     N: int
-    start: Mapping[str, int]
-    rows: int
+    batch: int
+    dt: float
+    lengths: Mapping[str, int]
     sizes: Mapping[str, int]
+    places: Places
+    rows: int
+    columns: int
+    row_block: Integers
+    column_block: Integers
     C: Array
     theta: Array
-    places: Mapping[str, slice]
-    shapes: Mapping[str, tuple[int, ...]]
-    program: Program
-    F: tuple[int, ...]
-    G: tuple[tuple[int, int], ...]
-    H: tuple[int, ...]
-    observables: Mapping[str, Program]
+    outcomes: tuple[Outcome, ...]
+    scale: Array
     noise_root: Array
     noise_mean: Array
-    noise_places: Mapping[str, slice]
-    variance: float
-    dt: float
+    mask_values: Array
+    mask_edges: Array
+    segments: tuple[Segment, ...]
+    observables: Mapping[str, Program]
+    controls: Mapping[str, Callable[[float], Any]]
 
 
 def bind(plan: Mapping[str, Any], values: Mapping[str, Any], state: Mapping[str, Any], N: int, replicas: int) -> Bound:
@@ -73,302 +90,169 @@ def bind(plan: Mapping[str, Any], values: Mapping[str, Any], state: Mapping[str,
     ------
     PlanError, BindingError, NotSimulable
     """
-    _check_plan(plan)
-    declared = _declared(plan)
-    given, start_values = _sorted_out(plan, values, state, declared)
-    sizes = _sizes(plan, declared, given, start_values, replicas, N)
-    arrays = {name: _fit(given[name], declared[name], sizes, name) for name in given}
-    starts = {name: _fit_start(start_values[name], declared[name], sizes, name, replicas) for name in start_values}
-    start, rows = {}, 0
-    for family in plan["families"]:
-        start[family["name"]] = rows
-        rows += _count(family["size"], sizes)
-    if rows + 1 > N:
-        raise NotSimulable(
-            f"{plan['name']}: {plan['big']} = {N} leaves no direction beside the {rows} vectors of "
-            f"{', '.join(start)}. Simulate the plan with its weights, or take {plan['big']} > {rows}."
-        )
-    C = _gram(plan, {**arrays, **starts}, start, rows, sizes, replicas)
-    places, shapes, count = {}, {}, 0
-    for name, dims in plan["states"].items():
-        shapes[name] = tuple(_count(d, sizes) for d in dims)
-        size = int(np.prod(shapes[name], dtype=int))
-        places[name] = slice(count, count + size)
-        count += size
+    check_plan(plan)
+    declared = declared_axes(plan)
+    given, start_values = sorted_out(plan, values, state)
+    sizes = sizes_of(plan, given, start_values, values, replicas, N)
+    controls = {name: value for name, value in given.items() if callable(value)}
+    arrays = {name: fit(value, declared[name], sizes, name) for name, value in given.items() if name not in controls}
+    starts = {name: fit_start(start_values[name], declared[name], sizes, name, replicas) for name in start_values}
+    start, rows = _stacked([(f["name"], f["size"]) for f in plan["families"]], sizes)
+    columns, width = _stacked([(x["name"], x["columns"]) for x in plan["inputs"]], sizes)
+    if wrong := [o["name"] for o in plan["overlaps"] if o["name"] in controls]:
+        raise BindingError(f"{wrong[0]} is an overlap of vectors that do not move; pass an array, not a function of time.")
+    C = gram(plan, {**arrays, **starts}, start, sizes, replicas)
+    shapes = {name: tuple(count_of(d, sizes) for d in declared[name]) for name in (*plan["states"], *moving(plan), *controls)}
+    states, _ = _sliced({name: shapes[name] for name in plan["states"]})
     theta = np.concatenate([np.zeros((replicas, 0)), *(starts[s].reshape(replicas, -1) for s in plan["states"])], axis=1)
-    shapes |= {o["name"]: tuple(_count(d, sizes) for d in declared[o["name"]]) for o in plan["overlaps"]}
-    noise_places, n = {}, 0
-    for noise in plan["noises"]:
-        size = _count(noise["labels"][0][1], sizes) if noise["labels"] else 1
-        noise_places[noise["name"]] = slice(n, n + size)
-        n += size
-    leaf = _leaf(plan, arrays, sizes, start, shapes, places, noise_places, N)
-    root, mean = _noise_law(plan, sizes, noise_places, n, leaf)
-    program, F, G, H = _increments(plan, sizes, start, places, shapes, leaf)
-    (variance,) = _numbers([plan["inputs"][0]["variance"]], leaf, "the variance of the input")
-    (pace,) = _numbers([plan["pace"]], leaf, "the pace")
-    if not (variance > 0 and pace > 0):
-        raise BindingError(
-            f"the variance of {plan['inputs'][0]['name']} is {variance:g} and the pace {pace:g}; both must be > 0."
-        )
+    noises, draws = _sliced({z["name"]: (count_of(z["labels"][0][1], sizes) if z["labels"] else 1,) for z in plan["noises"]})
+    entries = {name: place.start for name, place in _sliced({name: shapes[name] for name in controls})[0].items()}
+    masks, hidden = _sliced({m["name"]: (count_of(m["labels"][0][1], sizes) if m["labels"] else 1,) for m in plan["masks"]})
+    places = Places(
+        start=start, columns=columns, states=states, noises=noises, masks=masks, controls=entries, shapes=shapes
+    )  # fmt: skip
+    leaf = leaf_of(plan, arrays, sizes, places)
+    lengths = _lengths(plan, leaf, start, sizes, N)
+    outcomes = expand(plan, sizes)
+    laws = [noise_law(plan, o, places, draws, leaf) for o in outcomes]
+    most = max([len(law) for o in outcomes for law in o.data["masks"].values()], default=1)
+    entries_of = [mask_law(plan, o, places, (hidden, most), leaf) for o in outcomes]
+    pace, batch = numbers([plan["pace"], plan["batch"]], leaf, "the pace or the batch")
+    if not pace > 0:
+        raise BindingError(f"the pace is {pace:g}; it must be > 0.")
+    if batch < 1 or batch != round(batch):
+        raise BindingError(f"batch is {batch:g}; it must be a positive integer.")
+    blocks = list(lengths)
+    first = tuple(increments(plan, o.data, o.at, sizes, places, leaf) for o in outcomes)
+    later = tuple(increments(plan, block, {}, sizes, places, leaf) for block in plan["later"])
     return Bound(
-        N=N, start=start, rows=rows, sizes=sizes, C=C, theta=theta, places=places, shapes=shapes, program=program,
-        F=F, G=G, H=H,
-        observables={name: _program([tree], leaf) for name, tree in plan["observe"].items()},
-        noise_root=root, noise_mean=mean, noise_places=noise_places, variance=variance, dt=1.0 / (N * pace),
+        N=N, batch=int(batch), dt=1.0 / (N * pace), lengths=lengths, sizes=sizes, places=places, rows=rows, columns=width,
+        row_block=_blocks(plan["families"], "size", blocks, sizes),
+        column_block=_blocks(plan["inputs"], "columns", blocks, sizes),
+        C=C, theta=theta, outcomes=tuple(outcomes),
+        scale=np.array([_scale(plan, o, columns, width, sizes, leaf) for o in outcomes]).reshape(len(outcomes), width),
+        noise_root=np.array([root for root, _ in laws]), noise_mean=np.array([mean for _, mean in laws]),
+        mask_values=np.array([v for v, _ in entries_of]), mask_edges=np.array([e for _, e in entries_of]),
+        segments=(*first, choice(outcomes, leaf), *later),
+        observables={name: program_of([tree], leaf) for name, tree in plan["observe"].items()}, controls=controls,
     )  # fmt: skip
 
 
 def overlap_block(plan: Mapping[str, Any], bound: Bound, name: str) -> tuple[slice, slice]:
     """Where an overlap stands in C."""
     a, b = next(o["families"] for o in plan["overlaps"] if o["name"] == name)
-    size = {f["name"]: _count(f["size"], bound.sizes) for f in plan["families"]}
-    return slice(bound.start[a], bound.start[a] + size[a]), slice(bound.start[b], bound.start[b] + size[b])
+    size = {f["name"]: count_of(f["size"], bound.sizes) for f in plan["families"]}
+    start = bound.places.start
+    return slice(start[a], start[a] + size[a]), slice(start[b], start[b] + size[b])
 
 
-def moving(plan: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the overlaps that move."""
-    learned = [f["name"] for f in plan["families"] if f["learned"]]
-    return tuple(o["name"] for o in plan["overlaps"] if any(f in learned for f in o["families"]))
+def _stacked(parts: Sequence[tuple[str, Any]], sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
+    """First places of parts that stand one after the other, and their number."""
+    out, done = {}, 0
+    for name, size in parts:
+        out[name] = done
+        done += count_of(size, sizes)
+    return out, done
 
 
-# --------------------------------------------------------------------------------------------------- plan, names, sizes
-def _check_plan(plan: Mapping[str, Any]) -> None:
-    if plan.get("kind") != "overlap chain" or plan.get("version") != 1:
-        raise PlanError(
-            "this is not an overlap chain of version 1. Write it with `derive.online.chain_plan.exact_chain(model)`."
-        )
-    missing = [key for key in KEYS if key not in plan]
-    if missing:
-        raise PlanError(f"the chain plan has no {missing[0]!r}. Write it with `derive.online.chain_plan.exact_chain(model)`.")
-    if len(plan["inputs"]) != 1:
-        shown = ", ".join(x["name"] for x in plan["inputs"]) or "none"
-        raise NotSimulable(
-            f"{plan['name']}: the chain follows one input per step, the plan has {shown}. Simulate the plan with its weights."
-        )
+def _sliced(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, slice], int]:
+    out, done = {}, 0
+    for name, shape in shapes.items():
+        size = int(np.prod(shape, dtype=int))
+        out[name] = slice(done, done + size)
+        done += size
+    return out, done
 
 
-def _declared(plan: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Axes of every array that the user passes."""
-    size = {f["name"]: f["size"] for f in plan["families"]}
-    axes = {o["name"]: [size[f] for f in o["families"] if size[f] != 1] for o in plan["overlaps"]}
-    return {**axes, **plan["states"], **plan["given"]}
-
-
-def _sorted_out(
-    plan: Mapping[str, Any], values: Mapping[str, Any], state: Mapping[str, Any], declared: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Given arrays and initial state, complete and without strangers."""
-    states = (*moving(plan), *plan["states"])
-    given = tuple(name for name in declared if name not in states)
-    dims = [d for axes in declared.values() for d in axes if isinstance(d, str)]
-    for what, wanted, passed, allowed in (("value", given, values, dims), ("initial value", states, state, [])):
-        strangers = [name for name in passed if name not in wanted and name not in allowed]
-        if strangers:
-            raise BindingError(f"{strangers[0]} is no {what} of the chain; it needs {', '.join(wanted)}. Leave it out.")
-        missing = [name for name in wanted if name not in passed]
-        if missing:
-            where = "values" if what == "value" else "state"
-            raise BindingError(f"no {what} for {', '.join(missing)}. Pass {where}={{{missing[0]!r}: ...}}.")
-    return {name: values[name] for name in given}, {name: state[name] for name in states}
-
-
-def _sizes(
-    plan: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    given: Mapping[str, Any],
-    state: Mapping[str, Any],
-    replicas: int,
-    N: int,
-) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for name, array in (*given.items(), *state.items()):
-        axes, shape = declared[name], np.shape(array)
-        if name in state and len(shape) == len(axes) + 1 and shape[0] == replicas:
-            shape = shape[1:]
-        if len(shape) != len(axes):
+def _lengths(plan: Mapping[str, Any], leaf: Any, start: Mapping[str, int], sizes: Mapping[str, int], N: int) -> dict[str, int]:
+    """The dimension of every block, whole numbers with room for the vectors."""
+    lengths = {}
+    for d, ratio in plan["blocks"].items():
+        (share,) = numbers([ratio], leaf, f"the length {d}")
+        length = round(share * N)
+        if length < 1 or abs(share * N - length) > 1e-9 * N:  # a ratio typed as a decimal number
             raise BindingError(
-                f"{name} has {len(shape)} axes; the chain declares ({', '.join(map(str, axes))}). Drop axes of length 1."
+                f"{plan['name']}: the length of {d} is {share * N:.6g} at {plan['big']} = {N}; it must be a positive whole "
+                "number. Choose the ratio or the size so that their product is whole."
             )
-        for d, size in zip(axes, shape, strict=True):
-            if isinstance(d, str) and sizes.setdefault(d, size) != size:
-                raise BindingError(f"dimension {d} is {size} in {name} and {sizes[d]} elsewhere. Make the arrays agree in {d}.")
-    return {**sizes, plan["big"]: N}
+        lengths[d] = length
+        families = [f for f in plan["families"] if f["block"] == d]
+        vectors = sum(count_of(f["size"], sizes) for f in families)
+        if vectors > length:
+            raise NotSimulable(
+                f"{plan['name']}: {d} = {length} is less than the number {vectors} of the vectors of "
+                f"{', '.join(f['name'] for f in families)}. Simulate the plan with its weights, or take {d} >= {vectors}."
+            )
+    return lengths
 
 
-def _count(d: Any, sizes: Mapping[str, int]) -> int:
-    if isinstance(d, int):
-        return d
-    if isinstance(d, str) and d in sizes:
-        return sizes[d]
-    raise BindingError(
-        f"the size of {d} occurs in no array. Give the family a dimension of its own, with an array that shows it."
-    )
+def _blocks(parts: Sequence[Mapping[str, Any]], size: str, blocks: Sequence[str], sizes: Mapping[str, int]) -> Integers:
+    return np.array([blocks.index(p["block"]) for p in parts for _ in range(count_of(p[size], sizes))], dtype=np.int64)
 
 
-def _fit(value: Any, axes: Sequence[Any], sizes: Mapping[str, int], name: str) -> Array:
-    array, target = np.array(value, dtype=np.float64), tuple(_count(d, sizes) for d in axes)
-    if array.shape != target:
-        raise BindingError(
-            f"{name} has shape {array.shape}; the chain declares ({', '.join(map(str, axes))}), which is {target}."
-        )
-    if not np.all(np.isfinite(array)):
-        raise BindingError(f"{name} holds NaN or infinity. A run starts from finite numbers.")
-    return array
-
-
-def _fit_start(value: Any, axes: Sequence[Any], sizes: Mapping[str, int], name: str, replicas: int) -> Array:
-    if np.ndim(value) == len(axes) + 1:
-        return np.stack([_fit(part, axes, sizes, name) for part in value])
-    return np.repeat(_fit(value, axes, sizes, name)[None], replicas, axis=0)
-
-
-def _gram(
-    plan: Mapping[str, Any],
-    arrays: Mapping[str, Array],
-    start: Mapping[str, int],
-    rows: int,
-    sizes: Mapping[str, int],
-    replicas: int,
+def _scale(
+    plan: Mapping[str, Any], outcome: Outcome, columns: Mapping[str, int], width: int, sizes: Mapping[str, int], leaf: Any
 ) -> Array:
-    """The Gram matrix of all vectors, checked to be one."""
-    C = np.zeros((replicas, rows, rows))
-    size = {f["name"]: _count(f["size"], sizes) for f in plan["families"]}
-    for overlap in plan["overlaps"]:
-        a, b = overlap["families"]
-        block = np.broadcast_to(arrays[overlap["name"]].reshape(-1, size[a], size[b]), (replicas, size[a], size[b]))
-        if a == b and not np.allclose(block, block.swapaxes(1, 2), rtol=0, atol=1e-12 * np.max(np.abs(block), initial=1.0)):
-            raise BindingError(
-                f"{overlap['name']} is not symmetric, but it holds the products of {a} with itself. Symmetrise it."
-            )
-        i, j = slice(start[a], start[a] + size[a]), slice(start[b], start[b] + size[b])
-        C[:, i, j], C[:, j, i] = block, block.swapaxes(1, 2)
-        if a == b:
-            C[:, i, i] = (block + block.swapaxes(1, 2)) / 2
-    diagonal = np.sqrt(np.maximum(np.einsum("rii->ri", C), 0.0))
-    root = np.where(diagonal > 0, diagonal, 1.0)
-    lowest = float(np.min(np.linalg.eigvalsh(C / root[:, :, None] / root[:, None, :])))
-    if lowest < -NEGATIVE or np.any(np.einsum("rii->ri", C) < 0):
-        names = ", ".join(o["name"] for o in plan["overlaps"])
-        raise BindingError(
-            f"{names} are not the overlaps of any vectors (eigenvalue {lowest:.2g} < 0). Compute them from weights."
-        )
-    return C
+    """Standard deviation of the entries of every column under one outcome."""
+    out = np.zeros(width)
+    for x in plan["inputs"]:
+        (variance,) = numbers([outcome.data["variances"][x["name"]]], leaf, f"the variance of {x['name']}", outcome.at)
+        if not variance >= 0:
+            raise BindingError(f"the variance of {x['name']} is {variance:g}; it must be >= 0.")
+        out[columns[x["name"]] :][: count_of(x["columns"], sizes)] = np.sqrt(variance)
+    return out
 
 
-# ------------------------------------------------------------------------------------------------------------- programs
-def _leaf(
-    plan: Mapping[str, Any], arrays: Mapping[str, Array], sizes: Mapping[str, int], start: Mapping[str, int],
-    shapes: Mapping[str, tuple[int, ...]], places: Mapping[str, slice], noises: Mapping[str, slice], N: int,
-) -> Any:  # fmt: skip
-    """What a leaf of an expression is: a number, or an input of the program."""
-    overlaps = {o["name"]: o["families"] for o in plan["overlaps"]}
-    single = [f["name"] for f in plan["families"] if f["size"] == 1]
-    frozen = [o for o in overlaps if o not in moving(plan)]
-
-    def leaf(tree: list[Any], labels: Labels) -> float | Key:
-        if tree[0] == "square":
-            return ("square",)
-        name = tree[1]
-        at = tuple(labels[i, family] for i, family in tree[-1])
-        if tree[0] == "field":
-            return ("field", start[name] + (at[0] if at else 0))
-        if name in overlaps and name not in frozen:
-            rest = iter(at)
-            p, q = (start[f] + (0 if f in single else next(rest)) for f in overlaps[name])
-            return ("gram", *sorted((p, q)))
-        if name in places:
-            return ("state", places[name].start + int(np.ravel_multi_index(at, shapes[name])) if at else places[name].start)
-        if name in noises:
-            return ("noise", noises[name].start + (at[0] if at else 0))
-        if name in arrays:
-            return float(arrays[name][at])
-        if name in sizes:
-            return float(sizes[name])
-        raise PlanError(
-            f"{name} is declared nowhere in the chain plan. Write it with `derive.online.chain_plan.exact_chain(model)`."
-        )
-
-    return leaf
-
-
-def _program(trees: Sequence[Any], leaf: Any) -> Program:
-    writer = Writer(leaf)
-    return writer.finish([writer.write(tree, {}) for tree in trees])
-
-
-def _numbers(trees: Sequence[Any], leaf: Any, what: str) -> list[float]:
-    program = _program(trees, leaf)
-    if program.inputs:
-        raise PlanError(f"{what} depends on the state or on a draw. Make it a given number.")
-    return [float(x) for x in evaluate(program, {})]
-
-
-def _noise_law(
-    plan: Mapping[str, Any], sizes: Mapping[str, int], places: Mapping[str, slice], count: int, leaf: Any
-) -> tuple[Array, Array]:
-    """Symmetric root of the covariance of all noises, and their means."""
-    root, mean = np.zeros((count, count)), np.zeros(count)
-    for noise in plan["noises"]:
-        place, writer = places[noise["name"]], Writer(leaf)
-        n = place.stop - place.start
-        at = (
-            [{}]
-            if not noise["labels"]
-            else [{tuple(i): a, tuple(j): b} for i, j in [noise["labels"]] for a in range(n) for b in range(n)]
-        )
-        program = writer.finish(
-            [writer.write(noise["covariance"], x) for x in at] + [writer.write(noise["mean"], x) for x in at]
-        )
-        if program.inputs:
-            raise PlanError(f"the law of {noise['name']} depends on the state or on a draw. Make it a given one.")
-        found = np.array([float(x) for x in evaluate(program, {})]).reshape(2, n, n)
-        values, vectors = np.linalg.eigh(found[0])
-        if values[0] < -1e-9 * max(values[-1], 0.0):  # rounding of an eigenvalue that is zero
-            raise BindingError(f"the covariance of {noise['name']} has the eigenvalue {values[0]:.3g} < 0. Pass a covariance.")
-        root[place, place] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-        mean[place] = found[1][:, 0]
-    return root, mean
+# ---------------------------------------------------------------------------------------------------- tables of the loop
+def wiring(bound: Bound) -> tuple[tuple[Any, ...], Array]:
+    """The tables that tell the loop where inputs go and where results come from, and the initial registers."""
+    registers: list[Array] = []
+    tables: dict[str, list[Any]] = {name: [] for name in ("loads", "code", "F", "G", "H")}
+    at: dict[str, list[int]] = {name: [0] for name in tables}
+    forced = sorted({p for s in bound.segments for p, _ in s.F})
+    stages = [bound.segments[: len(bound.outcomes)], *([s] for s in bound.segments[len(bound.outcomes) + 1 :])]
+    pairs: list[tuple[int, int]] = []
+    pair_at, rows, row_at, replaces = [0], [], [0], []
+    place: dict[tuple[int, tuple[int, int]], int] = {}
+    for number, stage in enumerate(stages):
+        for pq in dict.fromkeys(pq for s in stage for pq in s.G):
+            place[number, pq] = len(pairs)
+            pairs.append(pq)
+        rows += [p for s in stage for p in s.rows]
+        replaces.append(int(any(s.replaces for s in stage)))
+        pair_at.append(len(pairs))
+        row_at.append(len(rows))
+    weights: list[int] = []
+    base = 0
+    for number, s in enumerate(bound.segments):
+        stage_of = max(0, number - len(bound.outcomes))
+        program = s.program
+        registers.append(program.start)
+        for key, register in program.inputs.items():
+            a, b = (*key[1:], 0)[:2]
+            tables["loads"].append((LOADS.index(key[0]), base + register, a, b))
+        tables["code"] += [(op, base + out, base + x, base + y) for op, out, x, y in program.code.tolist()]
+        results = [base + register for register in program.outputs]
+        if number == len(bound.outcomes):
+            weights = results
+        else:
+            tables["F"] += [(p, c, r) for (p, c), r in zip(s.F, results, strict=False)]
+            tables["G"] += [(place[stage_of, pq], r) for pq, r in zip(s.G, results[len(s.F) :], strict=False)]
+            tables["H"] += [(i, r) for i, r in zip(s.H, results[len(s.F) + len(s.G) :], strict=True)]
+        for name in tables:
+            at[name].append(len(tables[name]))
+        base += program.start.size
+    width = {"loads": 4, "code": 4, "F": 3, "G": 2, "H": 2}
+    flat = {name: (_integers(rows).reshape(-1, width[name]), _integers(at[name])) for name, rows in tables.items()}
+    head = (bound.N, _integers(list(bound.lengths.values())), bound.batch, bound.row_block, bound.column_block, bound.scale)
+    tail = (
+        *flat["loads"], *flat["code"], _integers(weights), _integers(forced), *flat["F"],
+        _integers(pairs).reshape(-1, 2), _integers(pair_at), *flat["G"], *flat["H"],
+        _integers(rows), _integers(row_at), _integers(replaces), bound.noise_root, bound.noise_mean,
+        bound.mask_values, bound.mask_edges,
+    )  # fmt: skip
+    return (head, tail), np.concatenate(registers)
 
 
-def _increments(
-    plan: Mapping[str, Any], sizes: Mapping[str, int], start: Mapping[str, int], places: Mapping[str, slice],
-    shapes: Mapping[str, tuple[int, ...]], leaf: Any,
-) -> tuple[Program, tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:  # fmt: skip
-    """One program for F, G and H, and the places of its outputs; entries that vanish for these values are left out."""
-    writer = Writer(leaf)
-    force: dict[int, int] = {}
-    push: dict[tuple[int, int], int] = {}
-    drift: dict[int, int] = {}
-
-    def collect(table: Any, place: Any, register: int) -> None:
-        table[place] = writer.operate("add", table[place], register) if place in table else register
-
-    for part in plan["F"]:
-        for labels in _assignments(part["labels"], sizes):
-            collect(force, start[part["family"]] + _first(labels), writer.write(part["value"], labels))
-    for part in plan["G"]:
-        for labels in _assignments(part["labels"], sizes):
-            for bound in _assignments(part["bound"], sizes):
-                both = {**labels, **bound}
-                to = start[part["to"]] + (both[tuple(part["index"])] if part["index"] else 0)
-                collect(push, (start[part["family"]] + _first(labels), to), writer.write(part["value"], both))
-    for part in plan["H"]:
-        name = part["state"]
-        for entry, labels in enumerate(_assignments(part["labels"], sizes)):
-            collect(drift, places[name].start + entry, writer.write(part["value"], labels))
-    zero = writer.constant(0.0)
-    F = {p: r for p, r in force.items() if r != zero}
-    G = {pq: r for pq, r in push.items() if r != zero}
-    H = {i: r for i, r in drift.items() if r != zero}
-    return writer.finish([*F.values(), *G.values(), *H.values()]), tuple(F), tuple(G), tuple(H)
-
-
-def _assignments(labels: Sequence[Any], sizes: Mapping[str, int]) -> list[dict[tuple[str, str], int]]:
-    """All values of a list of labels, the last one fastest."""
-    ranges = [range(_count(family, sizes)) for _, family in labels]
-    return [{tuple(i): n for i, n in zip(labels, place, strict=True)} for place in product(*ranges)]
-
-
-def _first(labels: Labels) -> int:
-    return next(iter(labels.values()), 0)
+def _integers(rows: Sequence[Any]) -> Integers:
+    return np.array(rows, dtype=np.int64)

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from .errors import NotSimulable, PlanError
 
 Array = NDArray[np.float64]
-Key = tuple[Any, ...]  # of an input: ("field", row), ("noise", i), ("state", i), ("gram", i, j), ("square",)
+#: Of an input: ("field", row, column), ("product", column, column), ("noise", i), ("gram", p, q), ("state", i), ("control", i).
+Key = tuple[Any, ...]
 Labels = Mapping[tuple[str, str], int]
 
 #: Operations by number; `chain_loop` spells out the same list.
 OPERATIONS = (
     "add", "mul", "pow", "inv", "sqrt", "exp", "log", "erf", "tanh", "relu", "step", "sgn", "abs", "sin", "cos", "asin",
+    "is_zero",
 )  # fmt: skip
 #: Most operations of one step; more means that the sizes are not those of order parameters.
 MOST_OPERATIONS = 200_000
@@ -101,6 +103,7 @@ _NUMPY: Mapping[str, Callable[[Any, Any], Any]] = {
     "sin": lambda a, b: np.sin(a),
     "cos": lambda a, b: np.cos(a),
     "asin": lambda a, b: np.arcsin(np.clip(a, -1.0, 1.0)),  # overlaps that saturate leave [-1, 1] by rounding
+    "is_zero": lambda a, b: np.equal(a, 0.0) * 1.0,
 }
 
 
@@ -108,7 +111,7 @@ _NUMPY: Mapping[str, Callable[[Any, Any], Any]] = {
 class Writer:
     """Writes expressions into one program; ``leaf(expression, labels)`` gives the number or the input of a leaf.
 
-    A leaf is an ``arr``, ``field`` or ``square`` node; a float is a constant, a Key an input.
+    A leaf is an ``arr``, ``field`` or ``product`` node; a float is a constant, a Key an input.
     """
 
     leaf: Callable[[list[Any], Labels], float | Key]
@@ -176,7 +179,7 @@ class Writer:
             return self.constant(tree[1] / tree[2])
         if head == "pi":
             return self.constant(math.pi)
-        if head in ("arr", "field", "square"):
+        if head in ("arr", "field", "product"):
             found = self.leaf(tree, labels)
             return self.input(found) if isinstance(found, tuple) else self.constant(found)
         if head == "kron":
@@ -194,7 +197,7 @@ class Writer:
             return self._fold(head, [self.write(a, labels) for a in tree[1:]])
         if head == "fun":
             return self._function(tree[1], [self.write(a, labels) for a in tree[2:]])
-        raise PlanError(f"the expression {head!r} is unknown. Write the plan with `derive.online.chain_plan.exact_chain`.")
+        raise PlanError(f"the expression {head!r} is unknown. Write the plan with `derive.chain_plan.exact_chain`.")
 
     def _new(self) -> int:
         self.count += 1
@@ -223,6 +226,9 @@ class Writer:
         return out
 
     def _function(self, name: str, arguments: list[int]) -> int:
+        if name == "angle" and len(arguments) == 3:  # asin of a cosine
+            cosine = self._fold("mul", [arguments[0], *(self._power(a, -1, 2) for a in arguments[1:])])
+            return self.operate("asin", cosine)
         base = name.rstrip("'")
         order = len(name) - len(base)
         if len(arguments) != 1 or (base, order) not in _FUNCTIONS:
@@ -268,6 +274,7 @@ _FUNCTIONS: Mapping[tuple[str, int], Callable[[Writer, int], int]] = {
     ("exp", 0): _plain("exp"),
     ("log", 0): _plain("log"),
     ("log", 1): _plain("inv"),
+    ("is_zero", 0): _plain("is_zero"),
     ("erf", 0): _plain("erf"),
     ("asin", 0): _plain("asin"),
     ("sin", 0): _plain("sin"),

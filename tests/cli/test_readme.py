@@ -74,7 +74,8 @@ def test_the_long_steps_of_the_tutorial_name_systems_with_their_settings() -> No
 
 def rows() -> str:
     """The table of the catalogue, one row per system."""
-    verb = {"matrix": "`gradient_flow`", "online": "`online_limit`"}
+    verbs = ("gradient_flow", "online_limit", "population_flow", "recursion")
+    verb = {kind: f"`{v}`" for kind, v in zip(("matrix", "online", "population", "recursion"), verbs, strict=True)}
     entries = [load(name) for name in names()]
     lines = [f"| `{e.name}` | {e.title} | {verb[e.kind]} | {e.reference} |" for e in entries]
     return "\n".join(["| system | what | derived by | reference |", "|---|---|---|---|", *lines])

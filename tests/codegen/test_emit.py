@@ -69,7 +69,7 @@ def test_text_is_the_same_under_every_hash_seed():
 def test_unknown_backends_systems_and_directories_are_refused(tmp_path):
     with pytest.raises(ValueError, match="choose one of numba, numpy, mpmath"):
         compile(flows.modes(), "fortran")
-    with pytest.raises(InvalidSpec, match="str is no Flow; pass a Flow"):
+    with pytest.raises(InvalidSpec, match="compile: str is no system of equations; pass the flow"):
         compile("modes", "numpy")
     with pytest.raises(InvalidSpec, match="does not exist; make it first"):
         emit(flows.modes(), tmp_path / "nowhere" / "kernel.py")

@@ -14,27 +14,14 @@ from derive import Balanced, Modes, describe, learning_times, reduce
 from derive.catalog import load
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
 from derive.flows.elimination import eliminate
-from derive.indices.indexed import const
 from derive.library.fusion import two_modalities, two_strengths
-from derive.reductions.scalar import to_node
 from derive.solutions.asymptotics_value import integral_value
-from derive.system import Block, Flow
+from derive.system import Flow
+from tests.derive.flows_by_hand import flow
 
 x, y, z, p, q, u0 = sp.symbols("x y z p q u0", positive=True)
 sA, sB, sAB, syA, syB = sp.symbols("sA sB sAB syA syB", real=True)
 SIGNS = (sA, sB, sA * sB - sAB**2, syA, syB, syA - syB, sA * syB - sAB * syA)
-
-
-def flow(rates: dict[sp.Symbol, sp.Expr]) -> Flow:
-    """A system of positive numbers written by hand."""
-    names = {s.name: s for e in rates.values() for s in e.free_symbols} | {s.name: s for s in rates}
-    return Flow(
-        name="by_hand",
-        state=tuple(Block(name=s.name) for s in rates),
-        rhs={s.name: to_node(e, {}) if e != 0 else const(0) for s, e in rates.items()},
-        parameters=tuple(Block(name=n) for n in sorted(set(names) - {s.name for s in rates})),
-        symbols=names,
-    )
 
 
 def fusion(layers: int, before: int) -> Flow:

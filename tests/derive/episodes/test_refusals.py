@@ -42,7 +42,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: dv.online_limit(model(ALL, step=w + eta * dv.grad(r * total(fn.erf2(X.T * w / sp.sqrt(N))), w))), "write stop"
     ),
     "unknown function": (lambda: dv.online_limit(model(fn.tanh(k))), "list its values with case"),
-    "overlap chain": (lambda: dv.exact_chain(model(ALL)), "simulate the plan"),
     "state along the steps": (
         lambda: dv.online_limit(
             model(ALL, state=(w, b), learn=Update({w: w + eta / sp.sqrt(N) * r * X * y, b: b + r / N * y}, dt=1 / N))

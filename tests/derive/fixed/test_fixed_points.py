@@ -13,28 +13,14 @@ import sympy as sp
 import derive
 from derive import Balanced, LambdaBalanced, Modes, describe, fixed_points, reduce
 from derive.errors import CheckFailed, InvalidSpec, UnsupportedNode
-from derive.indices.indexed import const
 from derive.library.fusion import two_modalities, two_strengths
-from derive.reductions.scalar import to_node, value
+from derive.reductions.scalar import value
 from derive.rest_states.rest_points import FixedPoints
-from derive.system import Block, Flow
+from tests.derive.flows_by_hand import flow
 
 x, y, z = sp.symbols("x y z", real=True)
 p, q = sp.symbols("p q", positive=True)
 h = sp.Symbol("h", real=True)
-
-
-def flow(rates: dict[sp.Symbol, sp.Expr], observables: dict[str, sp.Expr] | None = None) -> Flow:
-    """A system of numbers written by hand."""
-    names = {s.name: s for e in rates.values() for s in e.free_symbols} | {s.name: s for s in rates}
-    return Flow(
-        name="by_hand",
-        state=tuple(Block(name=s.name) for s in rates),
-        rhs={s.name: to_node(e, {}) if e != 0 else const(0) for s, e in rates.items()},
-        parameters=tuple(Block(name=n) for n in sorted(set(names) - {s.name for s in rates})),
-        observables={n: to_node(e, {}) for n, e in (observables or {}).items()},
-        symbols=names,
-    )
 
 
 def listed(found: FixedPoints) -> list[tuple[dict[str, sp.Expr], str]]:

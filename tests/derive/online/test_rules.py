@@ -212,9 +212,9 @@ REFUSED = {
         lambda: perceptron(eta / sqrt(N) * HEBB, data=(Normal(x, mean=b),)),
         r"argument of sgn mixes|argument of sgn is of order N",
     ),
-    "a draw that is neither normal nor a label": (
+    "a noise whose moments are not all given": (
         lambda: perceptron(eta / sqrt(N) * y * HEBB, data=(Normal(x), Marginal(y, moments={2: 1}))),
-        r"Normal draws and over labels \(Choice\) only",
+        r"needs E\[y\^1\].*add it, moments=",
     ),
     "label drawn once": (
         lambda: perceptron(eta / sqrt(N) * y * HEBB, data=(Normal(x), Choice(y, (1, -1), once=True))),

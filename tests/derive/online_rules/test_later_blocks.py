@@ -152,16 +152,15 @@ def test_blocks_without_a_limit_are_refused():
         online_limit(perceptron({w: w + HEBB}, batch=N))
 
 
-def test_the_overlap_chain_refuses_what_it_would_get_wrong():
+def test_the_overlap_chain_writes_later_blocks_batches_and_labels():
+    """By hand: what the chain reads of each; `tests/numerics/chain` compares its steps and its law with full weights."""
     from derive.online.chain_plan import exact_chain
 
-    models = (
-        perceptron({w: w + HEBB}, {w: UNIT}), perceptron({w: w + HEBB}, batch=4),
-        perceptron({w: w + s * HEBB}, data=(Normal(x), Choice(s, (1, 3)))),
-    )  # fmt: skip
-    for model in models:
-        with pytest.raises(UnsupportedNode, match="exact_chain"):
-            exact_chain(model)
+    unit, batch = exact_chain(perceptron({w: w + HEBB}, {w: UNIT})), exact_chain(perceptron({w: w + HEBB}, batch=4))
+    assert [(block["replaces"], block["families"]) for block in unit["later"]] == [(True, ["w"])]
+    assert batch["batch"] == ["const", 4, 1]
+    labels = exact_chain(perceptron({w: w + s * HEBB}, data=(Normal(x), Choice(s, (1, 3)))))
+    assert [(o["shown"], o["weight"]) for o in labels["outcomes"]] == [("s = 1", ["const", 1, 2]), ("s = 3", ["const", 1, 2])]
 
 
 def test_a_wrong_projection_is_caught_at_derivation_time():

@@ -109,3 +109,15 @@ def test_null_vectors_over_rational_functions():
     (vector,) = null_vectors([{"x": 6 * a}, {"x": 4 * a * b}])
     assert sp.expand(vector[0] * 6 * a + vector[1] * 4 * a * b) == 0
     assert vector == (2 * b, -3)
+
+
+def test_a_basis_is_typed_as_expressions_of_the_user() -> None:
+    """Roads: candidates as SymPy expressions, and as polynomials of words."""
+    flow = deep(2)
+    W1, W2 = flow.symbols["W1"], flow.symbols["W2"]
+    typed = conserved(flow, basis=[W1 * W1.T, W2.T * W2])
+    assert [q.expr for q in typed] == [q.expr for q in conserved(flow)]
+    assert not conserved(flow, basis=[W2.T * W2]), "one of the two alone is not conserved"
+    V = sp.MatrixSymbol("V", *W1.shape)
+    with pytest.raises(derive.InvalidSpec, match=r"conserved: V in V'\*V is no symbol"):
+        conserved(flow, basis=[V.T * V])

@@ -7,24 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chain_models import D, N, b, eta, exact_chain, lam, nu, s, single, w, x
-from sympy import oo, sqrt
+from chain_models import D, K, N, b, c, eta, exact_chain, lam, nu, s, single, w, x, y
+from sympy import Identity, oo, sqrt
 
 from derive import fn
 from derive.errors import UnsupportedNode
 from derive.fields.rule import field_rule
 from derive.library.teacher import teacher_student
-from derive.spec.laws import Normal
+from derive.spec.laws import Choice, Normal
 from derive.spec.model import Model
 from derive.spec.nodes import mean
-from derive.spec.rules import Limit, Update
+from derive.spec.rules import Drop, Event, Limit, Phase, Update
 from derive.spec.sugar import dot
-from derive.spec.symbols import dims, scalars, vector
 from numerics.simulate import BindingError, NotSimulable, PlanError
 from numerics.simulate.chain import chain
 
-u = vector("u", N)
-P, rho = dims("P"), scalars("rho")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -56,32 +53,41 @@ def test_an_observable_without_a_closed_form_is_left_out_and_says_why():
     assert "quadrature" in data["left_out"]["eg"]
 
 
-def heads_of_two_lengths():
-    """A vector of length N and one of length P = rho N, each with an input of its own."""
-    c, q, n = vector("c", P), vector("q", P), N + P
-    return Model(
-        name="lengths", state=(w, c), given=(b, eta), data=(Normal(x), Normal(q)),
-        learn=Update({w: w + eta * dot(b, x) / n * x, c: c + eta * dot(c, q) / n * q}, dt=1 / n),
-        limit=Limit({N: oo, P: oo}, fixed={rho: N / n}),
-    )  # fmt: skip
+def tilted():
+    """A policy y that depends on a field, whose variance depends on another label."""
+    policy = Choice(y, (1, -1), ((1 + fn.erf2(lam)) / 2, (1 - fn.erf2(lam)) / 2))
+    return single(eta / sqrt(N) * y * nu * x, data=(Choice(s, (1, 2)), Normal(x, cov=s * Identity(N)), policy))
+
+
+def course(*protocol, given=(b, eta)):
+    return single(eta / sqrt(N) * (nu - lam) * x, given=given, protocol=protocol)
 
 
 REFUSED = {
-    "two inputs": (
-        lambda: single(eta / sqrt(N) * (lam * x + dot(b, u) / sqrt(N) * u), data=(Normal(x), Normal(u))), "one Gaussian input",
-    ),
-    "a batch": (
-        lambda: Model(
-            name="batch", state=(w,), given=(b, eta), data=Normal(x), limit=Limit({N: oo}),
-            learn=Update({w: w + eta / sqrt(N) * (nu - lam) * x}, dt=1 / N, batch=2),
-        ), "batch 2",
-    ),
-    "two lengths": (heads_of_two_lengths, "one dimension that tends to infinity"),
     "delta function": (lambda: teacher_student("sgn", "first"), r"sgn'.*use a smooth function"),
-    "average of a square": (lambda: single(eta / sqrt(N) * (lam - nu) * mean(dot(x, x) / N) * x), r"without mean"),
+    "average of a square": (lambda: single(eta / sqrt(N) * (lam - nu) * mean(dot(x, x) / N * lam**2) * x), r"without mean"),
     "law that moves": (
         lambda: single(eta / sqrt(N) * (nu - s) * x, given=(b, eta, D), data=(Normal(x), Normal(s, cov=D * dot(w, w) / N))),
         "scale a standard draw",
+    ),
+    "variance that moves": (
+        lambda: single(eta / sqrt(N) * nu * x, data=(Normal(x, cov=dot(w, w) / N * Identity(N)),)), "scale a standard draw",
+    ),
+    "a chosen variance": (tilted, r"probability of s = 2, y = 1 depends on fields.*from one law"),
+    "an end by condition": (lambda: course(Phase(5, until=dot(w, b) / N > 1)), "give its length"),
+    "a drop": (
+        lambda: teacher_student("erf2", "first").replace(protocol=(Phase(1), Drop(K, 1), Phase(1))),
+        "simulate the plan",
+    ),
+    "a small event": (lambda: course(Phase(1), Event({w: w + b / N}), Phase(1)), "as a block of the update"),
+    "vectors of one phase": (
+        lambda: course(Phase(1, bind={b: c}), Phase(1), given=(b, c, eta)), r"does not use the vectors b.*case\(task",
+    ),
+    "the second block of a draw": (
+        lambda: Model(
+            name="twice", state=(w,), given=(b, eta), data=Normal(x), limit=Limit({N: oo}),
+            learn=Update({w: w + eta / sqrt(N) * nu * x}, {w: w - eta / sqrt(N) * lam * x}, dt=1 / N),
+        ), "write both moves as one block",
     ),
 }  # fmt: skip
 
@@ -122,7 +128,7 @@ def test_a_replica_does_not_depend_on_the_others_or_on_the_records():
 @pytest.mark.parametrize(
     ("change", "remedy"),
     [
-        ({"size": 2}, "Simulate the plan with its weights"),
+        ({"size": 1}, "Simulate the plan with its weights"),
         ({"state": {"Q": 0.5}}, r"state=\{'R'"),
         ({"values": {"eta": 0.5}}, r"values=\{'T'"),
         ({"values": {**VALUES, "kappa": 1.0}}, "Leave it out"),
@@ -153,9 +159,8 @@ def test_a_plan_of_another_kind_and_an_unknown_function_are_refused():
     data = json.loads(json.dumps(exact_chain(single(eta / sqrt(N) * fn.tanh(lam - nu) * x))).replace("tanh", "tanh'''"))
     with pytest.raises(NotSimulable, match="Write the activation with these"):
         run(data=data)
-    two = exact_chain(single(eta / sqrt(N) * (lam - nu) * x))
-    with pytest.raises(NotSimulable, match="one input per step"):
-        run(data={**two, "inputs": [*two["inputs"], {"name": "u", "variance": ["const", 1, 1]}]})
+    with pytest.raises(PlanError, match="chain_protocol"):
+        run(data={"version": 2, "kind": "overlap chain protocol", "name": "two"})
 
 
 def test_a_run_that_diverges_says_so():
@@ -167,7 +172,7 @@ def test_a_run_that_diverges_says_so():
 
 def test_a_family_whose_size_shows_in_no_array_is_refused():
     data = exact_chain(teacher_student("erf2", "first", noise=False))
-    data = {**data, "families": [*data["families"], {"name": "Z", "size": "P", "learned": False}]}
+    data = {**data, "families": [*data["families"], {"name": "Z", "size": "P", "learned": False, "block": "N"}]}
     values = {"T": np.eye(1), "A": np.ones(1), "v": np.ones(1), "eta": 0.1}
     with pytest.raises(BindingError, match="occurs in no array"):
         chain(data, values, {"Q": np.eye(1), "R": np.zeros((1, 1))}, 50, 1)
