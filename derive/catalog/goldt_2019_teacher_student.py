@@ -68,7 +68,7 @@ def entry(
         "K": K, "M": M, "N": N, "A": [1 - 0.3 * m / M for m in range(M)], "sigma": sigma, **({"kappa": kappa} if kappa else {}),
         "eta": slow if eta is None else eta, "eta_v": slow_v if eta_v is None else eta_v,
     }  # fmt: skip
-    runs = seeds * max(1, 4 // (K * M))  # the fewer overlaps, the more runs an exponent needs
+    runs = seeds * max(1, 4 // max(1, K * M))  # the fewer overlaps, the more runs an exponent needs
     run = MatchesSimulation("one-pass SGD", observables=("eg", "Q", "R"), sizes=(200, 400, 800), seeds=runs, time=8.0)
     return Entry(
         name="goldt_2019_teacher_student",

@@ -11,7 +11,7 @@ from derive.invariants.darboux import darboux_polynomials, degree_within_budget,
 from derive.invariants.search import conserved
 from derive.reductions.scalar import to_scalar
 from derive.system import Block, Flow
-from tests.derive.invariants.darboux.systems import along, numbers, orbit
+from tests.derive.darboux.systems import along, numbers, orbit
 
 u, b, s, a, c, x, y, k, l, m = sp.symbols("u b s a c x y k l m", real=True)
 P, M, q = sp.symbols("P M q", positive=True)

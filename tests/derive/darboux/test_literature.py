@@ -14,7 +14,7 @@ from derive.flows.equivalence import equivalent
 from derive.invariants.search import conserved
 from derive.reductions.ansatz import Balanced, Modes
 from derive.reductions.reduction import reduce
-from tests.derive.invariants.darboux.systems import numbers
+from tests.derive.darboux.systems import numbers
 
 
 def flat(flow, state, params):

@@ -13,7 +13,7 @@ from derive.flows.elimination import eliminate
 from derive.flows.equivalence import equivalent
 from derive.invariants.search import conserved
 from derive.matrices.poly import param
-from tests.derive.invariants.darboux.systems import numbers
+from tests.derive.darboux.systems import numbers
 
 x, y, a, b, c, s, k = sp.symbols("x y a b c s k", real=True)
 u, q, P = sp.symbols("u q P", positive=True)
