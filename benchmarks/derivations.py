@@ -16,7 +16,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from derive import Solves, catalog, closed_form, conserved, gradient_flow, linear_network, online_limit
+from derive import (
+    Solves,
+    catalog,
+    closed_form,
+    conserved,
+    gradient_flow,
+    linear_network,
+    online_limit,
+    population_flow,
+    recursion,
+)
 from derive.errors import DerivationError
 from numerics.claims.subject import Subject
 
@@ -35,7 +45,8 @@ def timed(verb: Callable[[], Any]) -> tuple[float, Any]:
 
 def flow_of(entry: Any) -> Any:
     """The system of an entry, by the verb of its kind."""
-    return (online_limit if entry.kind == "online" else gradient_flow)(entry.model)
+    verbs = {"matrix": gradient_flow, "online": online_limit, "population": population_flow, "recursion": recursion}
+    return verbs[entry.kind](entry.model)
 
 
 def derivation(entry: Any) -> dict[str, float]:

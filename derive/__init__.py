@@ -96,6 +96,7 @@ _DEFINES = {
     "library.teacher": ("teacher_student",),
     "library.attention": ("linear_attention",),
     "library.tasks": ("two_tasks",),
+    "library.autoencoder": ("denoising_autoencoder",),
     "library.episodes": ("rl_perceptron", "compositional_perceptron"),
 }
 _HOME = {name: module for module, names in _DEFINES.items() for name in names}
