@@ -16,19 +16,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from derive import (
-    Solves,
-    catalog,
-    closed_form,
-    conserved,
-    gradient_flow,
-    linear_network,
-    online_limit,
-    population_flow,
-    recursion,
-)
+from derive import Solves, catalog, closed_form, conserved, gradient_flow, linear_network
 from derive.errors import DerivationError
 from numerics.claims.subject import Subject
+from numerics.verify import derived
 
 SIZES = ("N", "N0", "N1", "N2", "n", "inputs", "hidden", "outputs", "h", "o", "K", "M", "items", "width")
 
@@ -43,16 +34,10 @@ def timed(verb: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - clock, made
 
 
-def flow_of(entry: Any) -> Any:
-    """The system of an entry, by the verb of its kind."""
-    verbs = {"matrix": gradient_flow, "online": online_limit, "population": population_flow, "recursion": recursion}
-    return verbs[entry.kind](entry.model)
-
-
 def derivation(entry: Any) -> dict[str, float]:
     """Seconds of the steps of an entry."""
     out = {}
-    out["flow"], flow = timed(lambda: flow_of(entry))
+    out["flow"], flow = timed(lambda: derived(entry))
     out["invariants"] = timed(lambda: conserved(flow))[0] if entry.kind == "matrix" else 0.0
     subject, done = Subject(entry=entry, flow=flow), []
     out["reductions"], out["closed form"] = 0.0, 0.0
@@ -92,7 +77,7 @@ def main() -> int:
     for name in args.only or catalog.names():
         seconds = derivation(catalog.load(name))
         total, larger = sum(seconds.values()), wider(name)
-        wide = f"{timed(lambda larger=larger: flow_of(larger))[0]:>10.2f}" if larger is not None else f"{'-':>10}"
+        wide = f"{timed(lambda larger=larger: derived(larger))[0]:>10.2f}" if larger is not None else f"{'-':>10}"
         print(f"{name:<36}" + "".join(f"{seconds[c]:>13.2f}" for c in columns) + f"{total:>9.2f}{wide}", flush=True)
         slow += [f"{name} ({total:.1f} s)"] if total > args.bound else []
     print(f"\nslower than {args.bound:g} s: {', '.join(slow) or 'none'}")

@@ -13,10 +13,10 @@ import numpy as np
 from equal_claims import equivalent
 from mutate_claims import WrongClaim, wrong_claims
 
-from derive import gradient_flow, online_limit
 from derive.system import Flow
 from numerics import verify
 from numerics.claims.subject import Subject
+from numerics.verify import derived
 
 
 def sample(mutants: list[WrongClaim], count: int, seed: int = 0) -> list[WrongClaim]:
@@ -37,7 +37,7 @@ def sample(mutants: list[WrongClaim], count: int, seed: int = 0) -> list[WrongCl
 
 def judged(entry: Any, count: int, seed: int = 0) -> Iterator[tuple[WrongClaim, bool, bool]]:
     """(mutant, true all the same, rejected by verify) of one entry; mutants that are true are not verified."""
-    flow = (online_limit if entry.kind == "online" else gradient_flow)(entry.model)
+    flow = derived(entry)
     known = {**dict(entry.model.values), **dict(entry.values)}
     subject, systems = Subject(entry=entry, flow=flow), dict[int, Flow]()
     for mutant in sample(list(wrong_claims(entry.claims)), count, seed):
