@@ -30,6 +30,8 @@ from derive.system import Assumption, Block, ClosedForm, ConservedQuantity, Expr
 
 FORMATS = ("text", "latex", "markdown", "json")
 LONG = 240  # letters of a right-hand side from which its repeated sums get names
+#: Sections of a flow that a derivation shows after what follows from the equations.
+LATER = ("observables", "functions", "symbols", "assumptions", "derivation")
 
 
 def describe(obj: Any, format: str = "text") -> str:
@@ -89,10 +91,21 @@ def flow_sections(flow: Flow) -> tuple[Section, ...]:
     return (
         *equation_sections(flow),
         Section(heading="observables", lines=_observed(flow)),
+        Section(heading="functions", lines=_used_functions(flow)),
         Section(heading="symbols", lines=tuple(_symbol_line(b) for b in (*flow.state, *flow.parameters))),
         Section(heading="assumptions", lines=assumption_lines(flow.assumptions)),
         Section(heading="derivation", lines=step_lines(flow.steps)),
     )
+
+
+def _used_functions(flow: Flow) -> tuple[Line, ...]:
+    """Definitions of functions in the equations, which are loaded only for systems at index level."""
+    nodes = [e for e in (*flow.rhs.values(), *flow.observables.values()) if isinstance(e, Node)]
+    if not nodes:
+        return ()
+    from derive.printing.functions import function_lines
+
+    return function_lines(nodes)
 
 
 def equation_sections(flow: Flow, word: str = "") -> tuple[Section, Section]:
@@ -300,11 +313,11 @@ def _derivation(d: Any, format: str) -> str:
 
 def derivation_sections(d: Any) -> tuple[Section, ...]:
     """Sections in the order of the chain; assumptions and steps once, at the end, with the reasons of what was refused."""
-    *equations, observables, symbols = flow_sections(d.flow)[:4]
+    own = {s.heading: s for s in flow_sections(d.flow)}
     made = [
-        *equations,
+        *(s for heading, s in own.items() if heading not in LATER),
         Section(heading="conserved quantities", lines=tuple(conserved_line(q) for q in d.conserved)),
-        observables,
+        own["observables"],
     ]
     shown: tuple[Line, ...] = ()
     for red in d.reductions:
@@ -316,7 +329,7 @@ def derivation_sections(d: Any) -> tuple[Section, ...]:
         made.append(closed_sections(d.closed_form)[0])
     assumptions, steps = _everything(d)
     made += [
-        symbols,
+        *(own[heading] for heading in ("functions", "symbols") if heading in own),
         Section(heading="assumptions", lines=assumption_lines(assumptions)),
         Section(heading="derivation", lines=step_lines(steps)),
         Section(heading="not found", lines=tuple(Line(text=t) for t in d.refusals)),
