@@ -9,7 +9,7 @@ from the state handed over and compared with the path. Imported by claims and by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -132,8 +132,3 @@ def piecewise(parts: Sequence[Stretch], path: Trajectory, values: Sequence[Mappi
         form = solved(part.system, start, {**known, **given}, segment.t - segment.t[0])
         out.append(common_deviation(seen, {n: np.asarray(form[n], dtype=float).reshape(a.shape) for n, a in seen.items()}))
     return np.array(out)
-
-
-def without_ansatz(course: Course) -> Course:
-    """The same phases in the coordinates of their flows."""
-    return replace(course, parts=tuple(replace(p, reduction=None) if isinstance(p, Stretch) else p for p in course.parts))

@@ -24,7 +24,7 @@ from numerics.compare import order_checks
 from numerics.report import Check
 from numerics.simulate import simulate
 from numerics.stochastic import ensemble_checks
-from numerics.trajectory import Array
+from numerics.trajectory import Array, Trajectory
 
 ITEMS = 12  # of a drawn data set: more than the inputs of a small network, few enough to enumerate
 STRETCH = 1.005
@@ -92,19 +92,26 @@ def _matrix(claim: Any, subject: Subject) -> tuple[Check, ...]:
     ns = sizes_of(claim, subject)
     times, every = common_times(ns, end, 4)
     path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
-    wanted = claim.observables or tuple(start)
-    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
-    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    theory, runs = theory_and_runs(claim, path, start)
     for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
         updates = plan(as_updates(model, eta=rational(n), batch=BATCH))
         run = simulate(
             updates, given, start, step * len(times), seed=root, replicas=claim.seeds, every=step,
-            observe=any(name not in start for name in wanted),
+            observe=any(name not in start for name in theory),
         )  # fmt: skip
         for name in runs:
             seen = run.values[name] if name in run.values else run.observables[name]
             runs[name].append(seen[:, 1:].reshape(claim.seeds, len(times), *np.shape(path.at(0).get(name, 0.0))))
     return checks + verdict(f"{claim.label}: SGD, {BATCH} items per step", ns, runs, theory, start, subject.seed)
+
+
+def theory_and_runs(
+    claim: Any, path: Trajectory, start: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, list[Array]]]:
+    """The theory of what a claim compares, after the start, and empty lists for the runs of this and of every state."""
+    wanted = claim.observables or tuple(start)
+    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
+    return theory, {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
 
 
 def bound_model(subject: Subject) -> Any:
@@ -165,13 +172,11 @@ def _online(claim: Any, subject: Subject) -> tuple[Check, ...]:
     ns = sizes_of(claim, subject)
     times, every = common_times(ns, end, 5)
     path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
-    wanted = claim.observables or tuple(start)
-    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
-    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    theory, runs = theory_and_runs(claim, path, start)
     engine = ""
     for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
         seen, engine = run_overlaps(data, rule, start, params, n, step * len(times), step, seeds=claim.seeds, root=root)
-        seen = {**seen, **observed(subject, seen, params, [w for w in wanted if w not in seen])}
+        seen = {**seen, **observed(subject, seen, params, [w for w in theory if w not in seen])}
         for name in runs:
             runs[name].append(seen[name])
     return verdict(f"{claim.label} ({engine})", ns, runs, theory, start, subject.seed)
@@ -190,12 +195,10 @@ def _population(claim: Any, subject: Subject) -> tuple[Check, ...]:
     ns = tuple(int(n) for n in claim.sizes) or INVERSE
     times, every = common_times(ns, end, 4)
     path = solve(subject.flow, start, params, np.concatenate([[0.0], times]))
-    wanted = claim.observables or tuple(start)
-    theory = {n: np.asarray((path.values if n in path.values else path.observables)[n])[1:] for n in wanted}
-    runs: dict[str, list[Array]] = {n: [] for n in (*wanted, *(s for s in start if s not in wanted))}
+    theory, runs = theory_and_runs(claim, path, start)
     for n, step, root in zip(ns, every, roots(subject, len(ns)), strict=True):
         seen = run_population(model, start, given, n, step * len(times), step, length=length, seeds=claim.seeds, root=root)
-        seen = {**seen, **observed(subject, seen, params, [w for w in wanted if w not in seen])}
+        seen = {**seen, **observed(subject, seen, params, [w for w in theory if w not in seen])}
         for name in runs:
             runs[name].append(seen[name])
     return verdict(f"{claim.label}: SGD, {POPULATION_BATCH} items per step", ns, runs, theory, start, subject.seed)

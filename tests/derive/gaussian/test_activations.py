@@ -93,6 +93,13 @@ def test_waves_are_exact(where):
     assert [repr(wave("cos" + "'" * n)[0]) for n in range(4)] == ["1", "-1", "-1", "1"]
 
 
+def two_units_and_a_teacher(rng):
+    """Vectors of two student units and one teacher unit, and the values of the flow at them."""
+    U, B = rng.normal(size=(2, 5)), rng.normal(size=(1, 5))
+    overlaps = {"T_W": U @ U.T / 5, "T_W_Wstar": U @ B.T / 5, "T_Wstar": B @ B.T / 5}
+    return U, B, overlaps | {"v": rng.normal(size=2), "A": np.ones(1)}
+
+
 @pytest.mark.parametrize(
     ("name", "f", "rungs"),
     [
@@ -106,16 +113,8 @@ def test_generalisation_error_of_a_readout(name, f, rungs):
     """Road two: 200,000 draws of the fields, typed here."""
     flow = online_limit(teacher_student(activation(name, f), train="readout", noise=False))
     rng = np.random.default_rng(0)
-    U, B = rng.normal(size=(2, 5)), rng.normal(size=(1, 5))
-    s = {
-        "T_W": U @ U.T / 5,
-        "T_W_Wstar": U @ B.T / 5,
-        "T_Wstar": B @ B.T / 5,
-        "v": rng.normal(size=2),
-        "A": np.ones(1),
-        "K": 2,
-        "M": 1,
-    }
+    U, B, s = two_units_and_a_teacher(rng)
+    s |= {"K": 2, "M": 1}
     x = rng.normal(size=(5, 200_000)) / math.sqrt(5)
     g = {"softplus": lambda u: np.logaddexp(0, u), "swish": lambda u: u / (1 + np.exp(-u)), "clip": lambda u: np.clip(u, -1, 1),
          "snake": lambda u: u + np.sin(u) ** 2}[name]  # fmt: skip
@@ -134,15 +133,8 @@ def test_kernel_of_a_users_activation():
     flow = online_limit(teacher_student(activation("softplus", lambda x: sp.log(1 + sp.exp(x))), train="readout", noise=False))
     kernel = emit(flow, backend="numpy")
     rng = np.random.default_rng(1)
-    U, B = rng.normal(size=(2, 5)), rng.normal(size=(1, 5))
-    s = {
-        "T_W": U @ U.T / 5,
-        "T_W_Wstar": U @ B.T / 5,
-        "T_Wstar": B @ B.T / 5,
-        "v": rng.normal(size=2),
-        "A": np.ones(1),
-        "eta_v": 0.3,
-    }
+    _, _, s = two_units_and_a_teacher(rng)
+    s |= {"eta_v": 0.3}
     got = kernel.rhs(0.0, *(s[b.name] for b in (*flow.state, *flow.parameters)))[0]
     k = flow.block("v").indices[0]
     want = [float(evaluate(flow.rhs["v"], s | {"K": 2, "M": 1}, {k: n}, NUMPY)) for n in range(2)]
